@@ -1,0 +1,1 @@
+"""From a crystal structure to what the physics and FEFF need."""

@@ -1,0 +1,1 @@
+"""Engines: a cluster in, a polarization-resolved spectrum out."""

@@ -1,0 +1,1 @@
+"""Full multiple scattering: phase shifts in, polarization tensor out (Hartree atomic units)."""

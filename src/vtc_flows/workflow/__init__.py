@@ -1,0 +1,1 @@
+"""jobflow jobs and Makers, one per structure and site."""
