@@ -1,0 +1,229 @@
+"""Where structures come from: files, JSON lines, Materials Project ids."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pymatgen.core.structure import Structure
+from pymatgen.io.cif import CifParser
+from pymatgen.io.vasp.inputs import Poscar
+
+from vtc_flows.crystal.materials_project import fetch_structure
+from vtc_flows.errors import DisorderedStructureError, InputError, StructureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+#: What can be read, for messages and help texts.
+ACCEPTED_KINDS = (
+    "CIF (.cif), POSCAR (POSCAR*, CONTCAR*, .vasp, .poscar), pymatgen JSON (.json), JSON lines "
+    "(.jsonl), each also with .gz, or a Materials Project id (mp-2657)"
+)
+
+_MATERIALS_PROJECT_ID = re.compile(r"(mp|mvc)-[a-z0-9]+")
+
+#: Errors that pymatgen's readers raise on malformed text; nothing says so, tried on broken files.
+_READER_ERRORS = (ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError)
+
+
+@dataclass(frozen=True, eq=False)
+class StructureRecord:
+    """
+    A structure as it was given: same cell, same axes, same order of sites.
+
+    Attributes
+    ----------
+    material_id : str
+        The id in the source where there is one, else the file's stem.
+    structure : Structure
+    source : str
+        Path of the file, with the line or entry where it holds several, or "Materials Project".
+    label : str
+        Reduced formula, for people.
+    warnings : tuple of str
+        What the reader remarked, as rounded coordinates or a stated formula that differs.
+    """
+
+    material_id: str
+    structure: Structure
+    source: str
+    label: str
+    warnings: tuple[str, ...] = ()
+
+
+def load_structures(
+    specs: Sequence[str | Path], *, mp_api_key: str | None = None
+) -> Iterator[StructureRecord]:
+    """
+    Yield the structures of files and Materials Project ids, one after the other.
+
+    Parameters
+    ----------
+    specs : sequence of str or Path
+        Paths (see `ACCEPTED_KINDS`) or ids such as ``mp-2657``. A file of that name goes before
+        the id. JSON may hold a pymatgen structure, a record with "structure" and "material_id" or
+        "id", or a list of them; JSON lines are read one at a time.
+    mp_api_key : str, optional
+        Key for the Materials Project; else VTC_MP_API_KEY, MP_API_KEY or pymatgen's settings.
+
+    Yields
+    ------
+    StructureRecord
+
+    Raises
+    ------
+    InputError
+        If a path does not exist or is of no known kind.
+    StructureError
+        If a file cannot be read; for a CIF also if it holds more than one structure, as nothing
+        says which is meant.
+    DisorderedStructureError
+        If a CIF's occupancies add up to more than one on a site.
+    ConfigurationError
+        If an id is given and no key for the Materials Project is configured.
+    """
+    for spec in specs:
+        path = Path(spec)
+        if path.is_file():
+            yield from _read(path)
+        elif _MATERIALS_PROJECT_ID.fullmatch(str(spec)):
+            structure = fetch_structure(str(spec), api_key=mp_api_key)
+            yield _record(str(spec), structure, "Materials Project")
+        elif path.is_dir():
+            raise InputError(f"{path} is a folder: give the files in it, as {path}/*.cif")
+        else:
+            raise InputError(f"no such file: {path}. Accepted: {ACCEPTED_KINDS}")
+
+
+def _read(path: Path) -> Iterator[StructureRecord]:
+    """Yield the structures of one file, by its kind."""
+    name = path.name.removesuffix(".gz")
+    stem = name.rpartition(".")[0] or name
+    suffix = Path(name).suffix.lower()
+    if suffix == ".cif":
+        yield _read_cif(path, stem)
+    elif suffix in {".vasp", ".poscar"} or name.upper().startswith(("POSCAR", "CONTCAR")):
+        yield _read_poscar(path, stem if suffix in {".vasp", ".poscar"} else name)
+    elif suffix == ".json":
+        yield from _read_json(path, stem)
+    elif suffix == ".jsonl":
+        yield from _read_json_lines(path, stem)
+    else:
+        raise InputError(f"{path}: a file of unknown kind. Accepted: {ACCEPTED_KINDS}")
+
+
+def _read_cif(path: Path, stem: str) -> StructureRecord:
+    """Return the structure of a CIF, in the cell that the file states."""
+    text = _text(path)
+    remarks: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            parser = CifParser(io.StringIO(text))
+            structures = parser.parse_structures(primitive=False)
+        except _READER_ERRORS as error:
+            remarks = _messages(caught) or [str(error)]
+            if "occupanc" in " ".join(remarks).lower():
+                raise DisorderedStructureError(
+                    f"{path}: occupancies on one site add up to more than 1 ({remarks[0]}); "
+                    "correct or order the structure first"
+                ) from error
+            raise StructureError(f"{path} holds no readable structure: {remarks[0]}") from error
+        remarks = _messages(caught)
+    if len(structures) > 1:
+        formulas = ", ".join(structure.composition.reduced_formula for structure in structures)
+        raise StructureError(
+            f"{path} holds {len(structures)} structures ({formulas}): split it into one file each"
+        )
+    return _record(stem, structures[0], str(path), tuple(remarks))
+
+
+def _read_poscar(path: Path, name: str) -> StructureRecord:
+    """Return the structure of a VASP file, which must name its elements."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            structure = Poscar.from_str(_text(path)).structure
+        except _READER_ERRORS as error:
+            raise StructureError(f"{path} is not a readable POSCAR: {error}") from error
+        remarks = _messages(caught)
+    if any("cannot be determined" in remark.lower() for remark in remarks):
+        raise StructureError(f"{path} does not name its elements: add the line of symbols (VASP 5)")
+    return _record(name, structure, str(path), tuple(remarks))
+
+
+def _read_json(path: Path, stem: str) -> Iterator[StructureRecord]:
+    """Yield the structures of a JSON file: one, or a list."""
+    try:
+        content = json.loads(_text(path))
+    except json.JSONDecodeError as error:
+        raise StructureError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, list):
+        yield _from_json(content, stem, str(path))
+        return
+    for number, entry in enumerate(content):
+        yield _from_json(entry, f"{stem}-{number}", f"{path} entry {number}")
+
+
+def _read_json_lines(path: Path, stem: str) -> Iterator[StructureRecord]:
+    """Yield the structures of a file of JSON lines, one at a time."""
+    number = 0
+    opened = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rt", encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield _from_json(json.loads(line), f"{stem}-{number}", f"{path} line {number}")
+    except json.JSONDecodeError as error:
+        raise StructureError(f"{path} line {number} is not JSON: {error}") from error
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise StructureError(f"{path} cannot be read beyond line {number}: {error}") from error
+
+
+def _from_json(entry: Any, name: str, source: str) -> StructureRecord:
+    """Return the record of one JSON object."""
+    if not isinstance(entry, dict):
+        raise StructureError(f"{source} is not a structure but a {type(entry).__name__}")
+    inner = entry.get("structure", entry)
+    material_id = str(entry.get("material_id") or entry.get("id") or name)
+    if not isinstance(inner, dict) or not {"lattice", "sites"} <= inner.keys():
+        raise StructureError(
+            f'{source} has no pymatgen structure: neither "lattice" and "sites" nor "structure"'
+        )
+    try:
+        structure = Structure.from_dict(inner)
+    except _READER_ERRORS as error:
+        raise StructureError(f"{source} is not a readable structure: {error!r}") from error
+    return _record(material_id, structure, source)
+
+
+def _record(
+    material_id: str, structure: Structure, source: str, remarks: tuple[str, ...] = ()
+) -> StructureRecord:
+    """Return a record with its label."""
+    return StructureRecord(
+        material_id, structure, source, structure.composition.reduced_formula, remarks
+    )
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file, unpacked where it is packed."""
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError) as error:
+        raise StructureError(f"{path} cannot be read: {error}") from error
+    # degree signs and authors' names come in any encoding; nothing that counts is outside ASCII
+    return content.decode("utf-8", errors="replace")
+
+
+def _messages(caught: list[warnings.WarningMessage]) -> list[str]:
+    """Return the distinct warnings of a reader, one line each."""
+    lines = (" ".join(str(item.message).split()) for item in caught)
+    return list(dict.fromkeys(lines))
