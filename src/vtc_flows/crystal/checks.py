@@ -143,7 +143,7 @@ def _check_distances(structure: Structure, elements: list[str]) -> None:
     overlapping = near.distances_angstrom < limits
     if overlapping.any():
         worst = int(np.argmin(near.distances_angstrom / limits))
-        i, j = int(origin[worst]), int(near.indices[worst])
+        i, j = sorted((int(origin[worst]), int(near.indices[worst])))
         raise OverlappingAtomsError(
             f"sites {i} ({structure[i].species_string}) and {j} ({structure[j].species_string}) of "
             f"{structure.composition.reduced_formula} are {near.distances_angstrom[worst]:.3f} A "

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import TYPE_CHECKING
 
 from pymatgen.core import SETTINGS
+from pymatgen.core.structure import Structure
 
 from vtc_flows.errors import ConfigurationError, InputError
-
-if TYPE_CHECKING:
-    from pymatgen.core.structure import Structure
 
 _KEY_PAGE = "https://materialsproject.org/api"
 
@@ -92,6 +89,6 @@ def fetch_structure(
                 f"{material_id} could not be fetched from the Materials Project: {error}; check "
                 "the network, or download the CIF and give its path"
             ) from error
-    if structure is None:
+    if not isinstance(structure, Structure):
         raise InputError(f"the Materials Project has no structure {material_id}: check the id")
     return structure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ import spglib
 from vtc_flows.errors import NoTransitionMetalError, StructureError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
     from pymatgen.core.structure import Structure
 
@@ -289,12 +292,18 @@ def _orbit(symmetry: CrystalSymmetry, element: str, indices: IntArray, symprec: 
     )
 
 
+@contextmanager
+def _quiet_spglib() -> Iterator[None]:
+    """Silence spglib's notice that its None-on-failure convention ends; both are handled."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
 def _dataset(lattice: FloatArray, coords: FloatArray, numbers: IntArray, symprec: float) -> Any:
     """Return spglib's dataset, or None where it fails."""
     cell: Any = (lattice, coords, numbers)  # spglib's own type names lists only
-    with warnings.catch_warnings():
-        # spglib announces the end of its None-on-failure convention; both are handled here
-        warnings.simplefilter("ignore", DeprecationWarning)
+    with _quiet_spglib():
         try:
             return spglib.get_symmetry_dataset(cell, symprec=symprec)
         except Exception as error:
@@ -306,7 +315,8 @@ def _dataset(lattice: FloatArray, coords: FloatArray, numbers: IntArray, symprec
 @lru_cache(maxsize=600)
 def _database_operations(hall_number: int) -> tuple[FloatArray, FloatArray]:
     """Return rotations and translations of a space group, standard setting, centrings left out."""
-    operations: Any = spglib.get_symmetry_from_database(hall_number)
+    with _quiet_spglib():
+        operations: Any = spglib.get_symmetry_from_database(hall_number)
     rotations = operations["rotations"].astype(float)
     _, first = np.unique(rotations.reshape(-1, 9), axis=0, return_index=True)
     first = np.sort(first)  # the identity stays the first operation

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import re
 import warnings
@@ -126,10 +125,10 @@ def _read_cif(path: Path, stem: str) -> StructureRecord:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            parser = CifParser(io.StringIO(text))
-            structures = parser.parse_structures(primitive=False)
+            structures = CifParser.from_str(text).parse_structures(primitive=False)
         except _READER_ERRORS as error:
-            remarks = _messages(caught) or [str(error)]
+            missing = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            remarks = _messages(caught) or [missing]
             if "occupanc" in " ".join(remarks).lower():
                 raise DisorderedStructureError(
                     f"{path}: occupancies on one site add up to more than 1 ({remarks[0]}); "
