@@ -121,20 +121,21 @@ def _read(path: Path) -> Iterator[StructureRecord]:
 def _read_cif(path: Path, stem: str) -> StructureRecord:
     """Return the structure of a CIF, in the cell that the file states."""
     text = _text(path)
-    remarks: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             structures = CifParser.from_str(text).parse_structures(primitive=False)
         except _READER_ERRORS as error:
-            missing = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-            remarks = _messages(caught) or [missing]
-            if "occupanc" in " ".join(remarks).lower():
+            remarks = _messages(caught)
+            crowded = [remark for remark in remarks if "occupanc" in remark.lower()]
+            if crowded:
                 raise DisorderedStructureError(
-                    f"{path}: occupancies on one site add up to more than 1 ({remarks[0]}); "
+                    f"{path}: occupancies on one site add up to more than 1 ({crowded[0]}); "
                     "correct or order the structure first"
                 ) from error
-            raise StructureError(f"{path} holds no readable structure: {remarks[0]}") from error
+            reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            reason = next((r for r in remarks if r.startswith("No structure parsed")), reason)
+            raise StructureError(f"{path} holds no readable structure: {reason}") from error
         remarks = _messages(caught)
     if len(structures) > 1:
         formulas = ", ".join(structure.composition.reduced_formula for structure in structures)
