@@ -2,6 +2,45 @@
 
 from __future__ import annotations
 
+from vtc_flows.schemas.documents import (
+    EngineProvenance,
+    FailedSite,
+    FeatureRecord,
+    Features,
+    Matrix3,
+    Provenance,
+    RecordsDoc,
+    RecordSite,
+    SamsRecord,
+    ScfDoc,
+    SiteXesDoc,
+    SpectrumDoc,
+    Units,
+    utc_now,
+)
+from vtc_flows.schemas.ids import RecordId, SpectrumId, short_hash
 from vtc_flows.schemas.xes import Preset, SamsSettings, XesSettings, settings_hash
 
-__all__ = ["Preset", "SamsSettings", "XesSettings", "settings_hash"]
+__all__ = [
+    "EngineProvenance",
+    "FailedSite",
+    "FeatureRecord",
+    "Features",
+    "Matrix3",
+    "Preset",
+    "Provenance",
+    "RecordId",
+    "RecordSite",
+    "RecordsDoc",
+    "SamsRecord",
+    "SamsSettings",
+    "ScfDoc",
+    "SiteXesDoc",
+    "SpectrumDoc",
+    "SpectrumId",
+    "Units",
+    "XesSettings",
+    "settings_hash",
+    "short_hash",
+    "utc_now",
+]

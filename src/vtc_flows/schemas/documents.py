@@ -1,0 +1,244 @@
+"""
+Documents: what a calculation leaves behind. They hold data and no physics.
+
+Energies are absolute on FEFF's scale with the Fermi level beside them; windows count from it.
+Tensors are rows of xx, yy, zz, yz, xz, xy in the crystal's Cartesian frame as it was given.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from vtc_flows.schemas.xes import SamsSettings, XesSettings
+
+Row3 = tuple[float, float, float]
+Matrix3 = tuple[Row3, Row3, Row3]
+Tensor6 = tuple[float, float, float, float, float, float]
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Units(_Document):
+    """Units of the numbers in a record."""
+
+    energy: Literal["eV"] = "eV"
+    length: Literal["Angstrom"] = "Angstrom"
+    time: Literal["CPU s"] = "CPU s"
+    tensor: Literal["atomic background of the site at its Fermi level"] = (
+        "atomic background of the site at its Fermi level"
+    )
+    sam: Literal["eV^-1/2"] = "eV^-1/2"
+    qams: Literal["e Angstrom^(2-p)"] = "e Angstrom^(2-p)"
+    dams: Literal["e Angstrom^(1-p)"] = "e Angstrom^(1-p)"
+    iams: Literal["Angstrom^(2-p)"] = "Angstrom^(2-p)"
+    density: Literal["g/cm^3"] = "g/cm^3"
+    n_3d: Literal["electrons"] = "electrons"
+    electronegativity: Literal["Pauling"] = "Pauling"
+
+
+class EngineProvenance(_Document):
+    """The program that made a spectrum."""
+
+    name: str
+    route: str = Field(description="How it was used: library or executables.")
+    version: str
+    sha256: str = Field(description="Digest of the file that made the potentials.")
+
+
+class Provenance(_Document):
+    """Where a document comes from."""
+
+    package_version: str
+    engine: EngineProvenance | None = Field(description="None where no site gave a spectrum.")
+    settings_hash: str = Field(description="Digest of all settings that decide the numbers.")
+    created_at: str = Field(description="UTC, ISO 8601, milliseconds.")
+    source: str = Field(description="Where the structure was read from.")
+    structure: dict[str, Any] = Field(description="The structure as used (pymatgen).")
+
+
+class ScfDoc(_Document):
+    """What the self-consistency of the potentials did."""
+
+    n_iterations: int
+    recovery: str = Field(description="The step of the recovery that converged, or none.")
+    fermi_history_ev: list[float]
+
+
+class SpectrumDoc(_Document):
+    """The spectrum of one site with one cluster size."""
+
+    spectrum_id: str
+    material_id: str
+    element: str
+    site_index: int
+    frac_coords: Row3
+    multiplicity: int = Field(description="Sites in the cell that symmetry makes equivalent.")
+    fms_atoms: int = Field(description="Neighbours asked for in the multiple scattering.")
+    n_fms_atoms: int = Field(description="Atoms in it, shells complete, absorber among them.")
+    fms_radius_angstrom: float
+    n_listed_atoms: int
+    e_fermi_ev: float
+    converged: Literal[True]
+    scf: ScfDoc
+    energy_ev: list[float]
+    tensor: list[Tensor6]
+    background: list[float]
+    edge_cross_section_angstrom2: float = Field(
+        description="Multiply the tensor by it to bring sites to one scale."
+    )
+    timings: dict[str, float]
+    settings: XesSettings
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _lengths_match(self) -> SpectrumDoc:
+        _require_lengths(self.energy_ev, self.tensor, self.background)
+        return self
+
+
+class FailedSite(_Document):
+    """A site without a spectrum, and why."""
+
+    site_index: int
+    frac_coords: Row3
+    multiplicity: int
+    reason: str = Field(description="Short code, as scf_not_converged, timeout, crash.")
+    message: str
+    log_tail: str
+
+
+class SiteXesDoc(_Document):
+    """What one site's calculation gave: a spectrum for each cluster size, or a failure."""
+
+    material_id: str
+    element: str
+    site_index: int
+    state: Literal["successful", "failed"]
+    spectra: list[SpectrumDoc]
+    failure: FailedSite | None
+
+    @model_validator(mode="after")
+    def _state_tells(self) -> SiteXesDoc:
+        if (self.state == "failed") != (self.failure is not None and not self.spectra):
+            raise ValueError("a failed site has a failure and no spectra, another has spectra")
+        return self
+
+
+class RecordSite(_Document):
+    """One orbit of equivalent sites in a record, by its representative."""
+
+    site_index: int
+    equivalent_indices: list[int]
+    frac_coords: Row3
+    multiplicity: int
+    n_fms_atoms: int
+    fms_radius_angstrom: float
+    e_fermi_ev: float
+    converged: Literal[True]
+    scf: ScfDoc
+    energy_ev: list[float]
+    tensor: list[Tensor6]
+    background: list[float]
+    edge_cross_section_angstrom2: float
+    sam: Matrix3 = Field(description="In the record's shared frame.")
+    sams: float
+    own_frame: Matrix3 = Field(description="The site's own quadrupole frame; columns are axes.")
+    sams_own_frame: float
+    symmetry_residual: float = Field(
+        description="Largest change of the tensor under the site's point group, relative."
+    )
+    smallest_eigenvalue: float = Field(
+        description="Of the tensor over all energies; a negative one is noise."
+    )
+    timings: dict[str, float]
+
+
+class Features(_Document):
+    """Numbers from the structure alone."""
+
+    qams: float
+    dams: float
+    iams: float
+    density: float
+    n_sg: float
+    n_3d: float
+    en_mean: float | None
+    en_std: float | None
+    oxidation_method: str
+    n_without_electronegativity: int
+
+
+class SamsRecord(_Document):
+    """Spectra, anisotropy and features of one absorbing element in one material."""
+
+    record_id: str
+    material_id: str
+    element: str
+    engine: str
+    fms_atoms: int
+    state: Literal["complete", "incomplete"]
+    settings: XesSettings
+    sams_settings: SamsSettings
+    units: Units
+    frame: Matrix3 = Field(description="Shared frame; columns are the axes.")
+    frame_freedom: Literal["none", "axis", "all"] = Field(
+        description="What symmetry leaves free in the frame; used to make sams largest."
+    )
+    window_ev: tuple[float, float]
+    sams: float | None = Field(description="Mean over all sites in the shared frame.")
+    sams_site: float | None = Field(description="Mean over all sites, each in its own frame.")
+    sams_max: float | None = Field(description="Largest mean over sites in any common frame.")
+    sams_max_frame: Matrix3 | None
+    sams_crystal: float | None = Field(description="Of the crystal's summed tensor, shared frame.")
+    sams_crystal_max: float | None
+    sams_crystal_max_frame: Matrix3 | None
+    sites: list[RecordSite]
+    failures: list[FailedSite]
+    features: Features
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _incomplete_has_no_sams(self) -> SamsRecord:
+        values = (self.sams, self.sams_site, self.sams_max, self.sams_crystal)
+        missing = [value is None for value in (*values, self.sams_crystal_max)]
+        incomplete = bool(self.failures)
+        if incomplete != (self.state == "incomplete") or any(m != incomplete for m in missing):
+            raise ValueError("SAMS stands in a record if and only if all its sites have spectra")
+        return self
+
+
+class RecordsDoc(_Document):
+    """The records of one element in one material, one for each cluster size."""
+
+    records: list[SamsRecord]
+
+
+class FeatureRecord(_Document):
+    """Features of one absorbing element in one material, without spectra."""
+
+    material_id: str
+    element: str
+    features: Features
+    frame: Matrix3
+    frame_freedom: Literal["none", "axis", "all"]
+    moment_exponent: int
+    moment_cutoff_angstrom: float
+    package_version: str
+    source: str
+
+
+def utc_now() -> str:
+    """Return the time as documents hold it: UTC, ISO 8601, milliseconds as databases keep."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _require_lengths(energy: list[float], tensor: list[Tensor6], background: list[float]) -> None:
+    if not len(energy) == len(tensor) == len(background):
+        raise ValueError(
+            f"{len(energy)} energies, {len(tensor)} tensors and {len(background)} backgrounds"
+        )
