@@ -95,8 +95,10 @@ def _check_cell(structure: Structure) -> None:
     matrix = structure.lattice.matrix
     if not (np.isfinite(matrix).all() and np.isfinite(structure.frac_coords).all()):
         raise StructureError("the cell or the coordinates are not finite numbers")
-    faces = [np.linalg.norm(np.cross(matrix[i], matrix[i - 1])) for i in range(3)]
-    thickness = abs(np.linalg.det(matrix)) / max(max(faces), 1e-12)
+    metric = matrix @ matrix.T
+    lengths = np.diag(metric)
+    largest_face = np.sqrt((np.outer(lengths, lengths) - metric**2).max())
+    thickness = abs(np.linalg.det(matrix)) / max(largest_face, 1e-12)
     if thickness < _THINNEST_CELL_ANGSTROM:
         raise StructureError(
             f"the cell is only {thickness:.2g} A thick: its vectors do not span a volume that "
@@ -114,9 +116,9 @@ def _check_order(structure: Structure) -> None:
             f"{mixed[0]}: {first.species_string}): order the structure first, for example with "
             "pymatgen's OrderDisorderedStructureTransformation"
         )
-    for index, site in enumerate(structure):
-        if isinstance(site.specie, DummySpecies):
-            raise StructureError(f"site {index} ({site.species_string}) is not a chemical element")
+    for kind in structure.composition:
+        if isinstance(kind, DummySpecies):
+            raise StructureError(f"{kind} in the structure is not a chemical element")
 
 
 def _check_absorber(structure: Structure, element: str | None) -> None:

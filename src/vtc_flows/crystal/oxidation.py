@@ -73,7 +73,8 @@ def guess_oxidation_states(
     -----
     The guess works on the reduced formula, so that it does not depend on the cell, and in
     polynomial time (see `formula_oxidation_states`); bond valences are sought only in compounds
-    with an element that is not a metal and in primitive cells of at most 120 sites. So every
+    with a nonmetal (a silicide or germanide without charge balance is an alloy) and in primitive
+    cells of at most 120 sites. So every
     call is bounded by its size alone, and gives the same answer on every machine.
 
     Examples
@@ -83,10 +84,11 @@ def guess_oxidation_states(
     >>> guess_oxidation_states(nio).values.tolist()
     [2.0, -2.0]
     """
-    given = [getattr(site.specie, "oxi_state", None) for site in structure]
+    species = [next(iter(site.species)) for site in structure]
+    given = [getattr(kind, "oxi_state", None) for kind in species]
     if all(state is not None for state in given):
         return OxidationStates(np.array(given, dtype=float), "given")
-    symbols = [site.specie.symbol for site in structure]
+    symbols = [kind.symbol for kind in species]
     counts = {symbol: symbols.count(symbol) for symbol in sorted(set(symbols))}
     divisor = math.gcd(*counts.values())
     guess = formula_oxidation_states(tuple((el, n // divisor) for el, n in counts.items()))
@@ -185,8 +187,9 @@ def _state_frequencies(symbol: str) -> tuple[tuple[int, int], ...]:
 
 def _bond_valences(structure: Structure, symmetry: CrystalSymmetry | None) -> FloatArray | None:
     """Return valences from bond valence sums in the primitive cell, or None."""
-    if all(Element(site.specie.symbol).is_metal for site in structure):
-        return None  # bond valences mean nothing between metals, and the search is slow
+    kinds = [Element(kind.symbol) for kind in structure.elements]
+    if all(kind.is_metal or kind.is_metalloid for kind in kinds):
+        return None  # an alloy: bond valences mean nothing there, and the search is slow
     if symmetry is None:
         symmetry = crystal_symmetry(structure)
     _, first, copies = np.unique(symmetry.primitive_index, return_index=True, return_inverse=True)
