@@ -26,6 +26,11 @@ def state_l(lmax: int) -> NDArray[np.intp]:
     return np.repeat(np.arange(lmax + 1), 2 * np.arange(lmax + 1) + 1)
 
 
+def parity(lmax: int) -> NDArray[np.int8]:
+    """Return ``(-1)**l`` of each state of one atom."""
+    return np.where(state_l(lmax) % 2, -1, 1).astype(np.int8)
+
+
 def real_harmonics(lmax: int, directions: Floats) -> Floats:
     """
     Orthonormal real spherical harmonics of unit vectors.

@@ -7,22 +7,93 @@ Multiple scattering is written in a symmetric, evenly scaled form. With ``P = (-
 
     P G = H + H S D^-1 S H.
 
-For one atom ``c`` it is enough to treat the others: ``W = H_cr S D_rr^-1 S H_rc`` and
-``P G_cc = (1 - W P T_c)^-1 W``.
+Symmetry splits ``D`` into sectors; how strongly each kind of state scatters decides which states of
+a sector are factorised, which are reached by a Krylov space and which are left out.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import product
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack
 
-from vtc_flows.scattering.angular import state_l
-from vtc_flows.scattering.propagator import PairTable, outgoing_waves, parity
+from vtc_flows.errors import ClusterError
+from vtc_flows.scattering.angular import P_STATES, gaunt
+from vtc_flows.scattering.elimination import Solution, solve_sector
+from vtc_flows.scattering.propagator import PairTable, outgoing_waves
+from vtc_flows.scattering.sectors import Sector, StateList
+from vtc_flows.scattering.symmetry import sign_symmetry
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
 Complex = NDArray[np.complex128]
+
+
+@dataclass(frozen=True)
+class Partition:
+    """
+    Which states are factorised, which are left to Krylov, which are dropped.
+
+    Attributes
+    ----------
+    strong : float
+        Kinds that scatter more strongly than this are factorised.
+    kept : float
+        Kinds weaker than this are left out.
+    max_products : int
+        Krylov products before the next partition is tried.
+    """
+
+    strong: float
+    kept: float
+    max_products: int
+
+
+#: Factorises every state.
+EXACT = Partition(0.0, 0.0, 0)
+#: Tried in turn until one reaches the tolerance. Measured on rutile and tenorite clusters.
+PARTITIONS = (Partition(0.2, 1e-3, 8), Partition(0.05, 3e-4, 6), EXACT)
+#: For sectors so small that factorising costs less than a product with the weak states. What is
+#: left out changes the result by the square of its strength.
+SMALL_SECTOR_PARTITIONS = (Partition(1e-3, 1e-3, 0),)
+SMALL_SECTOR = 300
+
+
+@dataclass
+class SolverFacts:
+    """
+    What the solver did.
+
+    Attributes
+    ----------
+    n_states, n_sectors : int
+        Size of the cluster's scattering matrix, and of its division by symmetry.
+    partitions : Counter
+        How often the first, second ... partition gave the result.
+    products : int
+        Products with a Schur complement.
+    strong_states : int
+        Sum of the sizes of the factorised blocks.
+    worst_error : float
+        Largest estimated relative error that was accepted.
+    """
+
+    n_states: int
+    n_sectors: int
+    partitions: Counter[int] = field(default_factory=Counter)
+    products: int = 0
+    strong_states: int = 0
+    worst_error: float = 0.0
+
+    def record(self, partition: int, n_strong: int, solution: Solution) -> None:
+        """Add one solved sector."""
+        self.partitions[partition] += 1
+        self.products += solution.products
+        self.strong_states += n_strong
+        self.worst_error = max(self.worst_error, solution.error)
 
 
 class ClusterGeometry:
@@ -40,11 +111,19 @@ class ClusterGeometry:
         Which potential each atom has.
     lmax : array_like, shape (n_potentials,)
         Largest ``l`` of each potential.
+    source_l : sequence of int, optional
+        The first atom's ``l`` that are asked for; all of them by default.
+    use_symmetry : bool
+        Whether to look for mirrors, two-fold axes and inversion.
+    partitions : sequence of Partition
+        Which states to factorise, tried in turn; the last has to be `EXACT`.
+    tolerance : float
+        Relative error of the first atom's block that is good enough.
 
     Raises
     ------
-    ValueError
-        If shapes do not agree.
+    ClusterError
+        If the arrays do not describe a cluster.
     """
 
     def __init__(
@@ -52,70 +131,72 @@ class ClusterGeometry:
         positions_bohr: Floats,
         potential_index: Integers,
         lmax: Integers,
+        *,
+        source_l: tuple[int, ...] | None = None,
+        use_symmetry: bool = True,
+        partitions: tuple[Partition, ...] = PARTITIONS,
+        tolerance: float = 1e-5,
     ) -> None:
         positions = np.asarray(positions_bohr, dtype=np.float64)
         potentials = np.asarray(potential_index, dtype=np.intp)
         limits = np.asarray(lmax, dtype=np.intp)
-        if positions.ndim != 2 or positions.shape[1] != 3 or len(positions) == 0:
-            raise ValueError(f"positions_bohr must have shape (N, 3), not {positions.shape}")
-        if potentials.shape != (len(positions),):
-            raise ValueError(
-                f"potential_index has shape {potentials.shape}, need ({len(positions)},)"
-            )
-        if potentials.min() < 0 or potentials.max() >= len(limits):
-            raise ValueError("potential_index points outside lmax")
+        _check(positions, potentials, limits)
         self.lmax = limits
         self.n_atoms = len(positions)
-        self._center_lmax = int(limits[potentials[0]])
+        self.partitions = partitions
+        self.tolerance = tolerance
         self._block_lmax = int(limits[potentials].max())
-        pairs = PairTable.from_positions(positions)
+        self._center_lmax = int(limits[potentials[0]])
+        wanted = range(self._center_lmax + 1) if source_l is None else source_l
+        self._source_l = np.array([x for x in wanted if x <= self._center_lmax], dtype=np.intp)
+        species = potentials if use_symmetry else np.arange(self.n_atoms)
+        symmetry = sign_symmetry(positions, species)
+        self._frame = symmetry.frame
+        pairs = PairTable.from_positions(positions @ symmetry.frame)
         self._distances = pairs.distances
-        self._coefficients = pairs.coefficients(self._block_lmax).astype(np.complex64)
-        self._lay_out_states(potentials)
-        self._index_elements(pairs)
+        corners = np.array(list(product((0, 1), repeat=3)))
+        characters = np.unique(np.where((symmetry.signs < 0) @ corners.T % 2, -1, 1), axis=1).T
+        self._sectors: list[Sector] = []
+        for character in characters:
+            states = StateList.of_sector(symmetry, character, potentials, limits, self._block_lmax)
+            sector = Sector(states, symmetry, pairs, self._block_lmax, self._source_l)
+            if len(sector.sources):
+                self._sectors.append(sector)
+        self._strength = _Strength(potentials, pairs, limits, self._block_lmax)
+        n_states = int(((limits[potentials] + 1) ** 2).sum())
+        self.facts = SolverFacts(n_states, len(self._sectors))
 
-    def _lay_out_states(self, potentials: Integers) -> None:
-        """Order the states: the neighbours' first, the centre's last."""
-        order = np.roll(np.arange(self.n_atoms), -1)
-        counts = (self.lmax[potentials[order]] + 1) ** 2
-        self._state_atom = np.repeat(order, counts)
-        self._state_index = np.concatenate([np.arange(count) for count in counts])
-        self._state_potential = potentials[self._state_atom]
-        self._state_l = state_l(self._block_lmax)[self._state_index]
-        self._state_parity = parity(self._block_lmax)[self._state_index]
-        self._n_center = (self._center_lmax + 1) ** 2
-        self._n_outer = len(self._state_atom) - self._n_center
-
-    def _index_elements(self, pairs: PairTable) -> None:
-        """Say for each element of ``H`` (outer columns) where it stands in the table of values."""
-        n_states = (self._block_lmax + 1) ** 2
-        n_values = len(pairs.vectors) * n_states**2
-        column, row = self._state_atom[: self._n_outer], self._state_atom
-        vector = pairs.vector_id[row[:, None], column[None, :]]
-        left, right = self._state_index[:, None], self._state_index[None, : self._n_outer]
-        place = (vector * n_states + left) * n_states + right
-        # (-1)**l of P, and (-1)**(l+l') where the vector is the reversed one.
-        sign = np.where(
-            pairs.sign[row[:, None], column[None, :]] < 0,
-            self._state_parity[None, : self._n_outer],
-            self._state_parity[:, None],
-        )
-        # The table holds the values, then their negatives, then one zero.
-        place = np.where(sign < 0, place + n_values, place)
-        self._element = np.where(vector < 0, 2 * n_values, place)
-        self._table = np.zeros(2 * n_values + 1, dtype=np.complex64)
-        self._matrix = np.empty((len(row), self._n_outer), dtype=np.complex64)
-        self._diagonal = np.arange(self._n_outer)
-
-    def _fill_table(self, momentum: complex) -> None:
+    def _solve(self, momentum: complex, scattering: Complex) -> Complex:
+        """Full propagator of the first atom, in the frame of the symmetry operations."""
+        n_center = (self._center_lmax + 1) ** 2
+        center = np.zeros((n_center, n_center), dtype=np.complex128)
+        if self.n_atoms == 1:
+            return center
+        amplitudes = np.asarray(scattering)[:, : self._block_lmax + 1]
         waves = outgoing_waves(momentum, self._distances, 2 * self._block_lmax)
-        values = self._coefficients @ waves.astype(np.complex64).ravel()
-        self._table[: len(values)] = values
-        np.negative(values, out=self._table[len(values) : 2 * len(values)])
+        waves64 = waves.astype(np.complex64).ravel()
+        weights = np.sqrt(amplitudes).astype(np.complex64).ravel()
+        strength = self._strength.of_kinds(np.abs(amplitudes), np.abs(waves) ** 2)
+        for sector in self._sectors:
+            table, columns = sector.evaluate(waves64, weights)
+            small = len(sector.states.atom) <= SMALL_SECTOR
+            partitions = SMALL_SECTOR_PARTITIONS if small else self.partitions
+            for number, partition in enumerate(partitions):
+                layout = sector.layout(strength >= partition.strong, strength >= partition.kept)
+                solution = solve_sector(
+                    sector, layout, table, columns, self.tolerance, partition.max_products
+                )
+                if solution is not None:
+                    self.facts.record(number, len(layout.strong), solution)
+                    states = sector.states.index[sector.sources]
+                    signs = sector.parity[sector.sources][:, None]
+                    center[np.ix_(states, states)] = signs * solution.block
+                    break
+        return center
 
-    def central_propagator(self, momentum: complex, scattering: Complex) -> Complex:
+    def dipole_block(self, momentum: complex, scattering: Complex) -> Complex:
         """
-        Full propagator of the first atom back to itself.
+        Full propagator between the ``l = 1`` states of the first atom.
 
         Parameters
         ----------
@@ -126,43 +207,67 @@ class ClusterGeometry:
 
         Returns
         -------
-        ndarray, shape (nL, nL)
-            ``G_cc[L, L']``, ``nL = (lmax + 1)**2`` of the first atom; zero for a lone atom.
+        ndarray, shape (3, 3)
+            In the order x, y, z and the frame of the positions.
         """
-        if self.n_atoms == 1:
-            return np.zeros((self._n_center, self._n_center), dtype=np.complex128)
-        amplitude = scattering[self._state_potential, self._state_l]
-        weight = np.sqrt(amplitude[: self._n_outer]).astype(np.complex64)
-        self._fill_table(momentum)
-        matrix, n_outer = self._matrix, self._n_outer
-        np.take(self._table, self._element, out=matrix, mode="clip")
-        matrix *= weight
-        matrix[:n_outer] *= -weight[:, None]
-        matrix[self._diagonal, self._diagonal] += self._state_parity[:n_outer]
-        # The rows of `matrix` are columns for LAPACK: [D_rr | S H_rc], eliminated together.
-        border = matrix[n_outer:].T.copy(order="F")
-        factors, _, _ = lapack.cgetrf(matrix.T, overwrite_a=1)
-        outgoing, _ = lapack.ctrtrs(factors[:, :n_outer], border, trans=1)
-        around = (outgoing.T @ factors[:, n_outer:]).astype(np.complex128)
-        signs = self._state_parity[n_outer:]
-        dressed = np.eye(self._n_center) - around * (signs * amplitude[n_outer:])
-        center: Complex = signs[:, None] * np.linalg.solve(dressed, around)
-        return center
+        block = self._solve(momentum, scattering)[np.ix_(P_STATES, P_STATES)]
+        rotated: Complex = self._frame @ block @ self._frame.T
+        return rotated
 
     def diagonal_by_l(self, momentum: complex, scattering: Complex) -> Complex:
         """
-        Sum of the diagonal of `central_propagator` over ``m``, for each ``l``.
+        Sum over ``m`` of the diagonal of the first atom's full propagator, for each ``l``.
 
         Parameters
         ----------
         momentum, scattering
-            As for `central_propagator`.
+            As for `dipole_block`.
 
         Returns
         -------
         ndarray, shape (lmax + 1,)
         """
-        diagonal = np.diagonal(self.central_propagator(momentum, scattering))
-        starts = np.arange(self._center_lmax + 1) ** 2
-        sums: Complex = np.add.reduceat(diagonal, starts)
+        diagonal = np.diagonal(self._solve(momentum, scattering))
+        sums: Complex = np.add.reduceat(diagonal, np.arange(self._center_lmax + 1) ** 2)
         return sums
+
+
+class _Strength:
+    """How strongly each kind of state is coupled to all others, from distances alone."""
+
+    def __init__(
+        self, potentials: Integers, pairs: PairTable, lmax: Integers, block_lmax: int
+    ) -> None:
+        n_potentials, n_waves = len(lmax), 2 * block_lmax + 1
+        count = np.zeros((n_potentials, n_potentials, len(pairs.distances)))
+        row, column = np.nonzero(pairs.vector_id >= 0)
+        distance = pairs.distance_id[pairs.vector_id[row, column]]
+        np.add.at(count, (potentials[row], potentials[column], distance), 1.0)
+        atoms = np.bincount(potentials, minlength=n_potentials)
+        self._neighbours = count / np.maximum(atoms, 1)[:, None, None]
+        # sum_mm' |block|^2 does not depend on the direction: 4 pi sum_mm'm'' C^2 |f_l''|^2.
+        squares = 4 * np.pi * gaunt(block_lmax) ** 2
+        for axis, degree in ((0, block_lmax), (1, block_lmax), (2, 2 * block_lmax)):
+            squares = np.add.reduceat(squares, np.arange(degree + 1) ** 2, axis=axis)
+        self._squares = squares / (2 * np.arange(block_lmax + 1) + 1)[:, None, None]
+        self._shape = (n_potentials, len(pairs.distances), n_waves)
+        self._present = np.arange(block_lmax + 1) <= lmax[:, None]
+
+    def of_kinds(self, amplitudes: Floats, intensities: Floats) -> Floats:
+        """Root of the summed squares of a row of ``S H S``, for each kind of state."""
+        amplitudes = amplitudes * self._present
+        seen = self._neighbours @ intensities  # (potential, potential, l'')
+        spread = np.einsum("bm,lmw,abw->al", amplitudes, self._squares, seen, optimize=True)
+        strength: Floats = np.sqrt(amplitudes * spread).ravel()
+        return strength
+
+
+def _check(positions: Floats, potentials: Integers, lmax: Integers) -> None:
+    if positions.ndim != 2 or positions.shape[1] != 3 or len(positions) == 0:
+        raise ClusterError(f"positions_bohr must have shape (N, 3), not {positions.shape}")
+    if potentials.shape != (len(positions),):
+        raise ClusterError(
+            f"potential_index has shape {potentials.shape}, need ({len(positions)},)"
+        )
+    if potentials.min() < 0 or potentials.max() >= len(lmax):
+        raise ClusterError("potential_index points outside lmax")

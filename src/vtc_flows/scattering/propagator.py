@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from vtc_flows.scattering.angular import gaunt, real_harmonics, state_l
+from vtc_flows.scattering.angular import gaunt, real_harmonics
 
 Floats = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -164,8 +164,3 @@ class PairTable:
         columns = self.distance_id[vector] * n_waves + wave
         shape = (n_vectors * n_states**2, len(self.distances) * n_waves)
         return csr_array((factors[vector, left, right, wave], (rows, columns)), shape=shape)
-
-
-def parity(lmax: int) -> NDArray[np.int8]:
-    """Return ``(-1)**l`` of each state of one atom."""
-    return np.where(state_l(lmax) % 2, -1, 1).astype(np.int8)
