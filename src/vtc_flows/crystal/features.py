@@ -54,6 +54,11 @@ MOMENT_CUTOFF_ANGSTROM = 12.0
 #: of the scattering cluster of the VtC-XES anisotropy paper.
 CLUSTER_NEIGHBORS = 30
 
+#: Moments that symmetry is broken in by less than this part of their size are made symmetric.
+#: Rounded coordinates reach a tenth of it; a strain of 0.02 % passes it, and is kept, although
+#: the search for symmetry operations allows for far larger displacements.
+SYMMETRY_NOISE = 1e-3
+
 _N_SPACE_GROUPS = 230
 _ARGON_CORE_ELECTRONS = 18
 #: Atomic mass unit per cubic Angstrom, in g/cm3.
@@ -166,9 +171,14 @@ def structure_features(
 
     Notes
     -----
-    Every site of the element gets moments from its own neighbours; they are then averaged over
-    the symmetry operations. So the result is exactly symmetric, and does not depend on which of
-    the equivalent sites, equal only to the noise of the coordinates, comes first.
+    Every site of the element gets moments from its own neighbours, so that the result does not
+    depend on which of the equivalent sites comes first. Where the moments are symmetric to the
+    noise of the coordinates (`SYMMETRY_NOISE`) they are averaged over the symmetry operations, so
+    that noise does not turn a frame that symmetry leaves free. A crystal strained by less than
+    the tolerance of the symmetry search keeps its anisotropy.
+
+    Where the frame is left free (a cubic crystal) the conventional lattice vectors are its axes.
+    Sites whose own axes are the cube's diagonals, as in pyrite, show no anisotropy along them.
 
     Examples
     --------
@@ -274,7 +284,7 @@ def _site_moments(
     exponent: float,
     cutoff_angstrom: float,
 ) -> Moments:
-    """Return the moments of all sites of the orbits, made exactly symmetric."""
+    """Return the moments of all sites of the orbits, exactly symmetric where they nearly are."""
     inside = near.distances_angstrom <= cutoff_angstrom + SHELL_TOLERANCE_ANGSTROM
     own = moments_of_sites(
         near.centers[inside],
@@ -290,7 +300,23 @@ def _site_moments(
         one = _carried_back(own[slice(first, last)], orbit.rotations)
         parts.append(carried(mean(carried(one, orbit.site_rotations)), orbit.rotations))
         first = last
-    return joined(parts)
+    symmetric = joined(parts)
+    return symmetric if _asymmetry(own, symmetric) < SYMMETRY_NOISE else own
+
+
+def _asymmetry(own: Moments, symmetric: Moments) -> float:
+    """Return the largest difference of two batches of moments, as a part of their size."""
+    charged = own.quadrupole_scale.max() > 0
+    parts = [
+        abs(own.inertia - symmetric.inertia).max()
+        / max(np.trace(own.inertia, axis1=-2, axis2=-1).max(), np.finfo(float).tiny)
+    ]
+    if charged:
+        parts += [
+            abs(own.quadrupole - symmetric.quadrupole).max() / own.quadrupole_scale.max(),
+            abs(own.dipole - symmetric.dipole).max() / own.dipole_scale.max(),
+        ]
+    return float(max(parts))
 
 
 def _carried_back(of: Moments, rotations: FloatArray) -> Moments:
