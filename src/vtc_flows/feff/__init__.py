@@ -1,1 +1,1 @@
-"""Engines: a cluster in, a polarization-resolved spectrum out."""
+"""Engines: a site's atoms in, its polarization-resolved spectrum out."""

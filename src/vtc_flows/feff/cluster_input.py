@@ -1,0 +1,48 @@
+"""From a crystal's cluster and settings to an engine's input."""
+
+from __future__ import annotations
+
+from vtc_flows.crystal.clusters import Cluster, scf_radius, shell_radius
+from vtc_flows.feff.site_input import EnergyGrid, PotentialSpec, ScfControl, SiteInput
+from vtc_flows.schemas import XesSettings
+
+
+def site_input(cluster: Cluster, settings: XesSettings) -> SiteInput:
+    """
+    Return what an engine needs to know about a cluster's absorber.
+
+    Parameters
+    ----------
+    cluster : Cluster
+        Atoms around the absorber, listed beyond the largest scattering cluster.
+    settings : XesSettings
+        Sizes, grid, core hole.
+
+    Returns
+    -------
+    SiteInput
+        One FMS radius for each size, shells complete.
+
+    Raises
+    ------
+    ClusterError
+        If too few atoms are listed or the SCF cluster passes the engine's limit.
+    """
+    return SiteInput(
+        positions_angstrom=tuple((x, y, z) for x, y, z in cluster.positions_angstrom.tolist()),
+        potential_index=tuple(cluster.potential_index.tolist()),
+        potentials=tuple(
+            PotentialSpec.with_default_lmax(p.atomic_number, p.label, p.stoichiometry)
+            for p in cluster.potentials
+        ),
+        scf=ScfControl(
+            radius_angstrom=scf_radius(cluster, settings.n_scf_atoms),
+            max_iterations=settings.scf_max_iterations,
+            mixing=settings.scf_mixing,
+        ),
+        fms_radii_angstrom=tuple(shell_radius(cluster, n) for n in settings.fms_atoms),
+        grid=EnergyGrid(
+            -settings.energy_below_ev, settings.energy_above_ev, settings.energy_step_ev
+        ),
+        core_hole=settings.core_hole == "fsr",
+    )

@@ -1,0 +1,130 @@
+"""What every engine takes and gives, whichever program stands behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vtc_flows.crystal.clusters import Cluster
+from vtc_flows.feff.site_input import SiteInput
+from vtc_flows.feff.watch import Progress, silent
+from vtc_flows.schemas import XesSettings
+
+
+@dataclass(frozen=True)
+class ScfFacts:
+    """
+    What the self-consistency did.
+
+    Attributes
+    ----------
+    converged : bool
+        Always true in a spectrum: what did not converge is an error.
+    n_iterations : int
+        Iterations of the run that converged.
+    recovery : str
+        Name of the recovery step that led there, "none" for the first try.
+    fermi_history_ev : tuple of float
+        Fermi level after each iteration.
+    """
+
+    converged: bool
+    n_iterations: int
+    recovery: str = "none"
+    fermi_history_ev: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """
+    Which program made a spectrum.
+
+    Attributes
+    ----------
+    name : str
+        The engine, e.g. "feff8l".
+    route : str
+        How it was used: "library" or "executables".
+    version : str
+        The version it states.
+    sha256 : str
+        Digest of the file that made the potentials.
+    """
+
+    name: str
+    route: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SiteSpectrum:
+    """
+    The polarization-resolved spectrum of one site from one cluster size.
+
+    Attributes
+    ----------
+    fms_atoms : int
+        Atoms in the full multiple scattering, the absorber among them.
+    fms_radius_angstrom : float
+        Its radius.
+    energy_ev : ndarray of shape (n,)
+        Absolute energies on FEFF's scale.
+    e_fermi_ev : float
+        Fermi level on the same scale.
+    tensor : ndarray of shape (n, 6)
+        xx, yy, zz, yz, xz, xy in the frame of the positions, in units of the atomic background
+        at the Fermi level.
+    background : ndarray of shape (n,)
+        The atomic background, FEFF's ``mu0``.
+    edge_cross_section_angstrom2 : float
+        What the tensor was divided by; multiply to put sites on one scale.
+    scf : ScfFacts
+        Self-consistency.
+    engine : EngineFacts
+        Provenance.
+    timings_s : dict of str to float
+        CPU seconds: "scf", "scf_fms" (a part of it), "phases", "fms", and "total", start-up and
+        failed tries included.
+    """
+
+    fms_atoms: int
+    fms_radius_angstrom: float
+    energy_ev: NDArray[np.float64]
+    e_fermi_ev: float
+    tensor: NDArray[np.float64]
+    background: NDArray[np.float64]
+    edge_cross_section_angstrom2: float
+    scf: ScfFacts
+    engine: EngineFacts
+    timings_s: dict[str, float] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """Anything that turns the atoms around an absorber into spectra."""
+
+    @property
+    def name(self) -> str:
+        """The engine's name in documents."""
+
+    def identity(self) -> str:
+        """Return a text that differs whenever results may differ: program, version, digest."""
+
+    def run(
+        self,
+        cluster: Cluster,
+        settings: XesSettings,
+        *,
+        run_dir: Path | None = None,
+        progress: Progress = silent,
+    ) -> list[SiteSpectrum]:
+        """Compute one spectrum for each FMS size of the settings from one SCF."""
+
+    def run_site(
+        self, site: SiteInput, *, run_dir: Path | None = None, progress: Progress = silent
+    ) -> list[SiteSpectrum]:
+        """Compute one spectrum for each FMS radius of the site from one SCF."""

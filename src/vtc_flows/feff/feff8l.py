@@ -1,0 +1,268 @@
+"""
+The engine ``feff8l``: potentials and phases by FEFF 8.5L, full multiple scattering by ours.
+
+Each site runs in a fresh process. The potentials are made in that process through FEFF's library
+(route "library"), or by its executables (route "executables") where the library cannot be used.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from vtc_flows.crystal.clusters import Cluster
+from vtc_flows.errors import (
+    ConfigurationError,
+    EngineCrashError,
+    EngineError,
+    EngineOutputError,
+    ScfNotConvergedError,
+    StorageError,
+)
+from vtc_flows.feff.cluster_input import site_input
+from vtc_flows.feff.discovery import Feff8lInstallation, find_feff8l
+from vtc_flows.feff.engine import EngineFacts, ScfFacts, SiteSpectrum
+from vtc_flows.feff.recovery import LADDER, Step, attempts
+from vtc_flows.feff.site_input import SiteInput
+from vtc_flows.feff.supervise import log_tail, run_worker
+from vtc_flows.feff.watch import Progress, silent
+from vtc_flows.feff.worker import PROGRAM_FILE, SITE_FILE, SPECTRA_FILE
+from vtc_flows.schemas import XesSettings
+from vtc_flows.settings import VtcSettings
+
+Route = Literal["library", "executables"]
+
+
+class Feff8lEngine:
+    """
+    FEFF 8.5L with our multiple scattering.
+
+    Parameters
+    ----------
+    installation : Feff8lInstallation
+        The files of FEFF 8.5L.
+    route : {"library", "executables"}, optional
+        How to use them; the library, which is much faster, where it is there.
+    timeout_s : float
+        Wall-clock limit for one try at one site.
+    scratch_directory : Path, optional
+        Where run folders are made; the system's temporary folder if not given.
+    keep_scratch : bool
+        Keep run folders instead of removing them.
+    ladder : tuple of Step
+        What is tried, in order, until the potentials converge.
+
+    Raises
+    ------
+    ConfigurationError
+        If the installation does not have what the route needs.
+    """
+
+    name = "feff8l"
+
+    def __init__(
+        self,
+        installation: Feff8lInstallation,
+        *,
+        route: Route | None = None,
+        timeout_s: float = 3600.0,
+        scratch_directory: Path | None = None,
+        keep_scratch: bool = False,
+        ladder: tuple[Step, ...] = LADDER,
+    ) -> None:
+        self._installation = installation
+        self._route: Route = route or ("library" if installation.library else "executables")
+        if self._route == "library" and installation.library is None:
+            raise ConfigurationError(f"the FEFF 8.5L of {installation.origin} has no library")
+        if self._route == "executables" and not installation.executables:
+            raise ConfigurationError(f"the FEFF 8.5L of {installation.origin} has no executables")
+        self._timeout_s = timeout_s
+        self._scratch = scratch_directory
+        self._keep = keep_scratch
+        self._ladder = ladder
+
+    @property
+    def facts(self) -> EngineFacts:
+        """Provenance of what this engine makes."""
+        found = self._installation
+        return EngineFacts(self.name, self._route, found.version, found.sha256)
+
+    def identity(self) -> str:
+        """Return engine, route and the digest of FEFF's file."""
+        return f"{self.name}/{self._route}/{self._installation.sha256}"
+
+    def run(
+        self,
+        cluster: Cluster,
+        settings: XesSettings,
+        *,
+        run_dir: Path | None = None,
+        progress: Progress = silent,
+    ) -> list[SiteSpectrum]:
+        """
+        Compute the spectra of the absorber of a cluster.
+
+        Parameters
+        ----------
+        cluster : Cluster
+            Atoms around the absorber.
+        settings : XesSettings
+            Sizes, grid, core hole.
+        run_dir : Path, optional
+            Empty folder for the run's files, which are then kept.
+        progress : callable
+            ``progress(stage, done, total)``.
+
+        Returns
+        -------
+        list of SiteSpectrum
+            One for each FMS size, all from the same potentials.
+
+        Raises
+        ------
+        ClusterError
+            If FEFF 8.5L cannot hold the cluster.
+        EngineError
+            If no try gave a spectrum; the class says why.
+        """
+        return self.run_site(site_input(cluster, settings), run_dir=run_dir, progress=progress)
+
+    def run_site(
+        self, site: SiteInput, *, run_dir: Path | None = None, progress: Progress = silent
+    ) -> list[SiteSpectrum]:
+        """Compute the spectra of a site; see :meth:`run`."""
+        site.check()
+        failures: list[str] = []
+        before_s = _children_cpu_s()
+        with self._run_folder(run_dir) as folder:
+            for name, tried in attempts(site, self._ladder):
+                attempt_dir = folder / f"try-{len(failures) + 1}"
+                try:
+                    told = self._attempt(tried, attempt_dir, progress)
+                except (ScfNotConvergedError, EngineCrashError) as error:
+                    prefix = "" if name == "none" else f"with {name}: "
+                    failures.append(prefix + error.message)
+                    last: EngineError = error
+                    continue
+                spent_s = _children_cpu_s() - before_s
+                return self._spectra(site, attempt_dir, told, name, spent_s)
+            raise type(last)(
+                f"no spectrum after {len(failures)} {'try' if len(failures) == 1 else 'tries'} "
+                f"({'; '.join(failures)})",
+                run_dir=folder if self._kept(run_dir) else None,
+                log_tail=last.log_tail,
+            )
+
+    def _attempt(self, site: SiteInput, folder: Path, progress: Progress) -> dict[str, Any]:
+        try:
+            folder.mkdir(parents=True)
+            (folder / SITE_FILE).write_text(site.to_json())
+            (folder / PROGRAM_FILE).write_text(json.dumps(self._program()))
+        except OSError as error:
+            raise StorageError(f"{folder} cannot be written: {error.strerror}") from error
+        return run_worker(folder, timeout_s=self._timeout_s, progress=progress)
+
+    def _program(self) -> dict[str, Any]:
+        found = self._installation
+        if self._route == "library":
+            return {"route": "library", "library": str(found.library)}
+        return {
+            "route": "executables",
+            "executables": {name: str(path) for name, path in found.executables.items()},
+        }
+
+    @contextmanager
+    def _run_folder(self, run_dir: Path | None) -> Iterator[Path]:
+        try:
+            if run_dir is not None:
+                run_dir.mkdir(parents=True, exist_ok=True)
+                folder = run_dir.resolve()
+            else:
+                folder = Path(tempfile.mkdtemp(prefix="vtc-site-", dir=self._scratch))
+        except OSError as error:
+            raise StorageError(f"no run folder can be made: {error}") from error
+        try:
+            yield folder
+        finally:
+            if not self._kept(run_dir):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _kept(self, run_dir: Path | None) -> bool:
+        return self._keep or run_dir is not None
+
+    def _spectra(
+        self, site: SiteInput, folder: Path, told: dict[str, Any], recovery: str, spent_s: float
+    ) -> list[SiteSpectrum]:
+        history = tuple(told["fermi_history_ev"])
+        scf = ScfFacts(True, len(history), recovery, history)
+        try:
+            with np.load(folder / SPECTRA_FILE) as stored:
+                arrays = dict(stored)
+        except (OSError, ValueError) as error:
+            raise EngineOutputError(
+                f"the worker's spectra cannot be read: {error}", log_tail=log_tail(folder)
+            ) from error
+        spectra = [
+            SiteSpectrum(
+                fms_atoms=int(arrays[f"atoms_{number}"]),
+                fms_radius_angstrom=radius,
+                energy_ev=arrays["energy_ev"],
+                e_fermi_ev=told["e_fermi_ev"],
+                tensor=arrays[f"tensor_{number}"],
+                background=arrays[f"background_{number}"],
+                edge_cross_section_angstrom2=float(arrays["edge_cross_section"]),
+                scf=scf,
+                engine=self.facts,
+                timings_s={
+                    **told["timings_s"],
+                    "fms": told["fms_s"][number],
+                    "total": spent_s,
+                },
+            )
+            for number, radius in enumerate(site.fms_radii_angstrom)
+        ]
+        for spectrum in spectra:
+            _require_physical(spectrum)
+        return spectra
+
+
+def from_settings(settings: VtcSettings) -> Feff8lEngine:
+    """
+    Return the engine with what is found on this machine.
+
+    Raises
+    ------
+    EngineNotFoundError
+        If there is no FEFF 8.5L; says how to install it.
+    """
+    return Feff8lEngine(
+        find_feff8l(settings),
+        route=settings.feff8l_route,
+        timeout_s=settings.site_timeout_s,
+        scratch_directory=settings.scratch_directory,
+        keep_scratch=settings.keep_scratch,
+    )
+
+
+def _children_cpu_s() -> float:
+    """Return the CPU seconds of all worker processes that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _require_physical(spectrum: SiteSpectrum) -> None:
+    """Refuse numbers that no emission has, whatever the program said of its success."""
+    if not (np.isfinite(spectrum.tensor).all() and np.isfinite(spectrum.background).all()):
+        raise EngineOutputError("the spectrum holds numbers that are not finite")
+    isotropic = spectrum.tensor[:, :3].mean(axis=1)
+    area = np.trapezoid(isotropic, spectrum.energy_ev)
+    if not area > 0:
+        raise EngineOutputError(f"the isotropic spectrum has no positive area ({area:.3g})")

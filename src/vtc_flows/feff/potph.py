@@ -1,0 +1,275 @@
+"""
+Potentials and phase shifts by FEFF 8.5L's library, in this very process.
+
+Four of the library's own calls are redirected (:mod:`vtc_flows.feff.elf`):
+
+``fmsie_``  the scattering inside the self-consistency is done by :mod:`vtc_flows.scattering`;
+``scmt_``   is watched, so that convergence is a fact and not a guess from a log;
+``phmesh_`` the energy mesh is ours, without the library's limits on it;
+``xsph_``   is called once for each window of energies, because one call holds 150 of them.
+
+The library keeps state between calls and ends the process where it gives up, so a process may
+run one site only: :mod:`vtc_flows.feff.worker` is that process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vtc_flows.errors import EngineOutputError, ScfNotConvergedError
+from vtc_flows.feff.core_hole import k_level_width_ev
+from vtc_flows.feff.elf import HookedLibrary
+from vtc_flows.feff.phase_files import read_cross_section, read_phase_pad
+from vtc_flows.feff.phase_tables import merge_windows
+from vtc_flows.feff.scf_scattering import ScfScattering
+from vtc_flows.feff.site_input import MAX_ATOMS, MAX_POTENTIALS, SiteInput
+from vtc_flows.feff.units import BOHR_ANGSTROM, HARTREE_EV
+from vtc_flows.feff.watch import Progress
+from vtc_flows.scattering.mesh import EmissionMesh
+from vtc_flows.scattering.tensor import PhaseData
+
+_MAX_ENERGIES = 150
+_SMALLEST_LOSS_EV = 0.02
+_TITLES, _TITLE_LENGTH, _LABEL_LENGTH, _PATH_LENGTH = 30, 80, 6, 256
+_MIXING_MEMORY = 30  # the mixing keeps this many densities and writes on beyond them: start anew
+_GRID_STEP = 0.05  # logarithmic radial grid
+_K_HOLE, _HOLE_KEPT, _HOLE_IGNORED = 1, -1, 0
+_PHASE_FILE, _SECTION_FILE = "phase.pad", "xsect.json"
+
+
+@dataclass
+class ScfHistory:
+    """What happened in the self-consistency."""
+
+    fermi_ev: list[float] = field(default_factory=list)
+    converged: bool = False
+
+    @property
+    def n_iterations(self) -> int:
+        """Iterations done."""
+        return len(self.fermi_ev)
+
+
+class PotentialsAndPhases:
+    """
+    One run of FEFF 8.5L's library for one site.
+
+    Parameters
+    ----------
+    library : Path
+        ``libfeff8lpotph.so``.
+    site : SiteInput
+        The site.
+    directory : Path
+        The current directory, where the library leaves its files.
+    progress : callable
+        Called as ``progress(stage, done, total)``.
+
+    Attributes
+    ----------
+    scf : ScfHistory
+        Filled as the run goes on.
+    scattering : ScfScattering
+        Our part in the self-consistency, with its counters.
+    scf_cpu_s, phases_cpu_s : float
+        CPU seconds.
+    """
+
+    def __init__(self, library: Path, site: SiteInput, directory: Path, progress: Progress) -> None:
+        self._site = site
+        self._directory = directory
+        self._progress = progress
+        self._library = HookedLibrary(library)
+        self._windows: list[Any] = []
+        self._mesh: NDArray[np.complex128] = np.empty(0, complex)
+        self._n_horizontal = self._fermi_index = 0
+        self._failure: Exception | None = None
+        self._emission_mesh: EmissionMesh | None = None
+        self.scf = ScfHistory()
+        self.scattering = ScfScattering(site)
+        self.scf_cpu_s = self.phases_cpu_s = 0.0
+
+    def run(self) -> PhaseData:
+        """
+        Make potentials and phases.
+
+        Returns
+        -------
+        PhaseData
+            The scattering properties on the mesh that the site's grid asks for.
+
+        Raises
+        ------
+        ScfNotConvergedError
+            If the self-consistency ran out of iterations.
+        EngineOutputError
+            If the library left no phases.
+        """
+        lib = self._library
+        lib.replace("fmsie_", 14, self._guarded(self.scattering.answer))
+        self._original_scmt = lib.replace("scmt_", 47, self._guarded(self._iterate))
+        lib.replace("phmesh_", 14, self._guarded(self._give_mesh))
+        self._original_xsph = lib.replace("xsph_", 84, self._guarded(self._make_phases))
+        self._start = time.process_time()
+        arguments = _Arguments(self._site)
+        lib.routine("libpotph_", 48)(*arguments.addresses)
+        if self._failure is not None:
+            raise self._failure
+        if not self._windows or self._emission_mesh is None:
+            raise EngineOutputError("FEFF 8.5L came back without phases")
+        return merge_windows(self._windows, self._emission_mesh, self._site)
+
+    def _guarded(self, hook: Callable[..., None]) -> Callable[..., None]:
+        """Keep the first exception of a hook: ctypes would only print it."""
+
+        def call(*arguments: Any) -> None:
+            if self._failure is None:
+                try:
+                    hook(*arguments)
+                except Exception as error:
+                    self._failure = error
+
+        return call
+
+    def _iterate(self, *arguments: Any) -> None:
+        iteration = _int(arguments[1]).value
+        counter = ctypes.c_int32((iteration - 1) % _MIXING_MEMORY + 1)
+        self._original_scmt(arguments[0], ctypes.addressof(counter), *arguments[2:])
+        self.scf.fermi_ev.append(_float(arguments[16]).value * HARTREE_EV)
+        self.scf.converged = bool(_int(arguments[39]).value)
+        self._progress("scf", iteration, self._site.scf.max_iterations)
+
+    def _make_phases(self, *arguments: Any) -> None:
+        self.scf_cpu_s = time.process_time() - self._start
+        if self._site.scf.max_iterations and not self.scf.converged:
+            raise ScfNotConvergedError(
+                f"the potentials did not converge in {self.scf.n_iterations} iterations "
+                f"(Fermi level of the last three: {_listed(self.scf.fermi_ev[-3:])} eV)"
+            )
+        fermi_ha = _float(arguments[40]).value
+        loss_ev = max(
+            k_level_width_ev(self._site.potentials[0].atomic_number) / 2, _SMALLEST_LOSS_EV
+        )
+        energies = self._site.grid.energies_ev(fermi_ha * HARTREE_EV) / HARTREE_EV
+        self._emission_mesh = EmissionMesh.for_emission(energies, fermi_ha, loss_ev / HARTREE_EV)
+        write_section = ctypes.c_int32(1)  # the library passes a constant, which must stay as it is
+        n_titles = _int(arguments[37]).value
+        windows = self._emission_mesh.windows(_MAX_ENERGIES)
+        for done, window in enumerate(windows):
+            self._mesh, self._n_horizontal, self._fermi_index = window
+            _int(arguments[37]).value = n_titles  # each call adds titles of its own
+            for name in (_PHASE_FILE, _SECTION_FILE):
+                (self._directory / name).unlink(missing_ok=True)
+            self._original_xsph(ctypes.addressof(write_section), *arguments[1:])
+            if self._failure is not None:
+                return
+            self._windows.append(
+                (
+                    read_phase_pad(self._directory / _PHASE_FILE),
+                    read_cross_section(self._directory / _SECTION_FILE),
+                )
+            )
+            self._progress("phases", done + 1, len(windows))
+        self.phases_cpu_s = time.process_time() - self._start - self.scf_cpu_s
+
+    def _give_mesh(self, *arguments: Any) -> None:
+        mesh = np.zeros(_MAX_ENERGIES, complex)
+        mesh[: len(self._mesh)] = self._mesh
+        ctypes.memmove(arguments[11], mesh.ctypes.data, mesh.nbytes)
+        _int(arguments[9]).value = len(self._mesh)
+        _int(arguments[10]).value = self._n_horizontal
+        _int(arguments[12]).value = self._fermi_index + 1
+        _int(arguments[13]).value = 0
+
+
+class _Arguments:
+    """The 45 arguments of ``libpotph_`` and the hidden lengths of its strings, kept alive."""
+
+    def __init__(self, site: SiteInput) -> None:
+        n_atoms, n_potentials = len(site.potential_index), len(site.potentials)
+        positions = np.zeros((MAX_ATOMS, 3))
+        positions[:n_atoms] = site.positions / BOHR_ANGSTROM
+        index = np.zeros(MAX_ATOMS, np.int32)
+        index[:n_atoms] = site.potential_index
+
+        def per_potential(attribute: str, kind: Any) -> Any:
+            values = np.zeros(MAX_POTENTIALS, kind)
+            values[:n_potentials] = [getattr(p, attribute) for p in site.potentials]
+            return values
+
+        labels = b"".join(p.label.encode().ljust(_LABEL_LENGTH) for p in site.potentials)
+        width_ev = k_level_width_ev(site.potentials[0].atomic_number)
+        zero, real_zero = ctypes.c_int32, ctypes.c_double  # called: no two arguments share memory
+        self._values: list[Any] = [
+            ctypes.create_string_buffer(_PHASE_FILE.encode().ljust(_PATH_LENGTH)),
+            ctypes.c_int32(1),  # verbose: its log is our evidence when it dies
+            ctypes.c_int32(1),
+            ctypes.create_string_buffer(b"vtc-flows".ljust(_TITLES * _TITLE_LENGTH)),
+            ctypes.c_int32(n_atoms),
+            positions,
+            index,
+            ctypes.c_int32(n_potentials - 1),
+            per_potential("atomic_number", np.int32),
+            ctypes.create_string_buffer(labels.ljust(MAX_POTENTIALS * _LABEL_LENGTH)),
+            per_potential("lmax_scf", np.int32),
+            per_potential("lmax_fms", np.int32),
+            per_potential("stoichiometry", np.float64),
+            np.zeros(MAX_POTENTIALS),  # spins
+            ctypes.c_int32(_K_HOLE),
+            ctypes.c_float(site.scf.radius_angstrom / BOHR_ANGSTROM),
+            zero(0),  # lfms1: a cluster around each potential
+            ctypes.c_int32(site.scf.max_iterations),
+            ctypes.c_double(site.scf.mixing),
+            ctypes.c_int32(site.scf.n_plain_mixing),
+            ctypes.c_double(site.scf.core_valence_ev / HARTREE_EV),
+            zero(0),  # icoul
+            zero(0),  # ipol: the tensor is contracted by us
+            np.zeros(3),
+            real_zero(0.0),
+            np.zeros(3),
+            zero(0),  # ispin
+            np.zeros(3),
+            real_zero(0.0),
+            np.eye(3, dtype=complex) / 3,
+            ctypes.c_double(width_ev / HARTREE_EV),
+            zero(0),  # ixc: Hedin-Lundqvist
+            real_zero(0.0),
+            real_zero(0.0),
+            zero(0),  # ixc0
+            zero(0),  # iafolp
+            np.full(MAX_POTENTIALS, site.overlap),
+            np.zeros(MAX_POTENTIALS),  # ionicities
+            ctypes.c_double(_GRID_STEP),
+            zero(0),  # iunf: f electrons frozen
+            zero(0),  # inters
+            real_zero(0.0),  # totvol
+            zero(0),  # jumprm
+            ctypes.c_int32(_HOLE_KEPT if site.core_hole else _HOLE_IGNORED),
+            zero(0),  # iplsmn
+        ]
+        lengths = [_PATH_LENGTH, _TITLE_LENGTH, _LABEL_LENGTH]
+        self.addresses = [_address(value) for value in self._values] + lengths
+
+
+def _address(value: Any) -> int:
+    return int(value.ctypes.data) if isinstance(value, np.ndarray) else ctypes.addressof(value)
+
+
+def _int(address: int) -> ctypes.c_int32:
+    return ctypes.c_int32.from_address(address)
+
+
+def _float(address: int) -> ctypes.c_double:
+    return ctypes.c_double.from_address(address)
+
+
+def _listed(values: list[float]) -> str:
+    return ", ".join(f"{value:.3f}" for value in values)

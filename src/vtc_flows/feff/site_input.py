@@ -1,0 +1,263 @@
+"""
+Everything an engine needs to know about one absorbing site, in one value.
+
+It is made from a cluster and settings, or from an existing ``feff.inp``; it is what crosses the
+border to the worker process, and its digest says whether two calculations are the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vtc_flows.errors import ClusterError, InputError
+
+#: Compiled into FEFF 8.5L.
+MAX_POTENTIALS = 12
+MAX_ATOMS = 1000
+MAX_SCF_ATOMS = 100
+
+_FIRST_SECOND_ROW = 6  # lighter elements get one angular momentum less, as FEFF does
+
+
+@dataclass(frozen=True)
+class PotentialSpec:
+    """
+    One unique potential.
+
+    Attributes
+    ----------
+    atomic_number : int
+        Z.
+    label : str
+        At most six characters.
+    stoichiometry : float
+        Weight of this potential in the crystal (only ratios matter).
+    lmax_scf, lmax_fms : int
+        Largest angular momentum in the self-consistency and in the multiple scattering.
+    """
+
+    atomic_number: int
+    label: str
+    stoichiometry: float
+    lmax_scf: int
+    lmax_fms: int
+
+    @classmethod
+    def with_default_lmax(
+        cls, atomic_number: int, label: str, stoichiometry: float
+    ) -> PotentialSpec:
+        """Return a potential with FEFF's own angular momenta: 2 and 3, one less below carbon."""
+        light = int(atomic_number < _FIRST_SECOND_ROW)
+        return cls(atomic_number, label[:6], stoichiometry, 2 - light, 3 - light)
+
+
+@dataclass(frozen=True)
+class ScfControl:
+    """
+    How the potentials are made self-consistent.
+
+    Attributes
+    ----------
+    radius_angstrom : float
+        Atoms of the clusters in the self-consistency.
+    max_iterations : int
+        FEFF's ``nscmt``.
+    mixing : float
+        Share of the new density in the next iteration, FEFF's ``ca``.
+    n_plain_mixing : int
+        Iterations with plain mixing before Broyden's method, FEFF's ``nmix``.
+    core_valence_ev : float
+        Energy that separates core from valence states, FEFF's ``ecv``.
+    """
+
+    radius_angstrom: float
+    max_iterations: int = 100
+    mixing: float = 0.2
+    n_plain_mixing: int = 1
+    core_valence_ev: float = -40.0
+
+
+@dataclass(frozen=True)
+class EnergyGrid:
+    """
+    The photon energies at which the spectrum is wanted, on FEFF's scale of electron energies.
+
+    Attributes
+    ----------
+    start_ev, stop_ev, step_ev : float
+        First and last energy and the step.
+    origin : {"fermi", "absolute"}
+        Whether start and stop count from the Fermi level, which is then a point of the grid, or
+        from FEFF's energy zero, as in the XES card; FEFF then moves the point nearest to the
+        Fermi level onto it.
+    """
+
+    start_ev: float
+    stop_ev: float
+    step_ev: float
+    origin: Literal["fermi", "absolute"] = "fermi"
+
+    def __post_init__(self) -> None:
+        if not (self.step_ev > 0 and self.stop_ev > self.start_ev):
+            raise InputError(
+                f"an energy grid from {self.start_ev} to {self.stop_ev} eV in steps of "
+                f"{self.step_ev} eV is empty: give start < stop and a positive step"
+            )
+
+    def energies_ev(self, fermi_ev: float) -> NDArray[np.float64]:
+        """
+        Return the grid as absolute energies.
+
+        Parameters
+        ----------
+        fermi_ev : float
+            Fermi level in eV on FEFF's scale.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Increasing energies in eV; the Fermi level is one of them if it lies inside.
+
+        Examples
+        --------
+        >>> EnergyGrid(-0.2, 0.1, 0.1).energies_ev(-7.0).round(3).tolist()
+        [-7.2, -7.1, -7.0, -6.9]
+        >>> EnergyGrid(-7.2, -6.9, 0.1, "absolute").energies_ev(-7.02).round(3).tolist()
+        [-7.2, -7.1, -7.02, -6.9]
+        """
+        if self.origin == "fermi":
+            first = round(self.start_ev / self.step_ev)
+            last = round(self.stop_ev / self.step_ev)
+            return np.asarray(fermi_ev + self.step_ev * np.arange(first, last + 1))
+        count = round((self.stop_ev - self.start_ev) / self.step_ev)
+        energies = self.start_ev + self.step_ev * np.arange(count + 1)
+        nearest = int(np.argmin(np.abs(energies - fermi_ev)))
+        if abs(energies[nearest] - fermi_ev) <= self.step_ev:
+            energies[nearest] = fermi_ev
+        return np.asarray(energies)
+
+
+@dataclass(frozen=True)
+class SiteInput:
+    """
+    One absorbing site, ready for an engine.
+
+    Attributes
+    ----------
+    positions_angstrom : tuple of (float, float, float)
+        The atoms that make the potentials, absorber first and at the origin, nearest first.
+    potential_index : tuple of int
+        Potential of each atom; 0 is the absorber alone.
+    potentials : tuple of PotentialSpec
+        The unique potentials.
+    scf : ScfControl
+        Self-consistency.
+    fms_radii_angstrom : tuple of float
+        One spectrum is made for each radius of full multiple scattering.
+    grid : EnergyGrid
+        Energies of the spectrum.
+    core_hole : bool
+        Whether the absorber keeps its 1s hole (final-state rule).
+    mesh_refinement : int
+        The contour integral is done on a mesh this many times finer than the grid.
+    amplitude_reduction : float
+        S0^2, the factor of the fine structure.
+    overlap : float
+        Overlap factor of the muffin-tin spheres, FEFF's ``folp``.
+    """
+
+    positions_angstrom: tuple[tuple[float, float, float], ...]
+    potential_index: tuple[int, ...]
+    potentials: tuple[PotentialSpec, ...]
+    scf: ScfControl
+    fms_radii_angstrom: tuple[float, ...]
+    grid: EnergyGrid
+    core_hole: bool = True
+    mesh_refinement: int = 4
+    amplitude_reduction: float = 1.0
+    overlap: float = 1.15
+
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        """Positions as an array of shape (n, 3), Angstrom."""
+        return np.asarray(self.positions_angstrom, dtype=float).reshape(-1, 3)
+
+    def count_within(self, radius_angstrom: float) -> int:
+        """Return how many atoms, the absorber among them, lie within a radius of the absorber."""
+        return int((np.linalg.norm(self.positions, axis=1) <= radius_angstrom).sum())
+
+    def check(self) -> None:
+        """
+        Refuse what FEFF 8.5L cannot hold.
+
+        Raises
+        ------
+        ClusterError
+            Names the limit that is passed and what to do about it.
+        """
+        n_atoms, n_potentials = len(self.potential_index), len(self.potentials)
+        if n_potentials > MAX_POTENTIALS:
+            raise ClusterError(
+                f"{n_potentials} unique potentials, but FEFF 8.5L holds {MAX_POTENTIALS}: "
+                "a structure of at most 11 elements is needed"
+            )
+        if n_atoms > MAX_ATOMS:
+            raise ClusterError(
+                f"{n_atoms} atoms listed, but FEFF 8.5L holds {MAX_ATOMS}: list fewer "
+                "(a smaller listed radius)"
+            )
+        if not n_atoms or any(self.positions_angstrom[0]) or self.potential_index[0] != 0:
+            raise ClusterError("the first atom must be the absorber: potential 0 at the origin")
+        if self.potential_index.count(0) != 1:
+            raise ClusterError("exactly one atom must have potential 0, the absorber")
+        missing = set(range(n_potentials)) - set(self.potential_index)
+        if missing or max(self.potential_index) >= n_potentials:
+            raise ClusterError(
+                f"atoms and potentials do not match: potentials without an atom {sorted(missing)}, "
+                f"highest potential of an atom {max(self.potential_index)} of {n_potentials - 1}"
+            )
+        self._check_radii()
+
+    def _check_radii(self) -> None:
+        n_scf = self.largest_scf_cluster()
+        if n_scf > MAX_SCF_ATOMS:
+            raise ClusterError(
+                f"{n_scf} atoms within the SCF radius {self.scf.radius_angstrom:.3f} Angstrom, but "
+                f"FEFF 8.5L holds {MAX_SCF_ATOMS}: ask for fewer SCF atoms"
+            )
+        if not self.fms_radii_angstrom:
+            raise ClusterError("no radius for the full multiple scattering was given")
+
+    def largest_scf_cluster(self) -> int:
+        """Return how many atoms the largest cluster of the self-consistency has."""
+        positions, index = self.positions, np.asarray(self.potential_index)
+        centres = [positions[int(np.argmax(index == i))] for i in range(len(self.potentials))]
+        distances = [np.linalg.norm(positions - centre, axis=1) for centre in centres]
+        return max(int((d <= self.scf.radius_angstrom).sum()) for d in distances)
+
+    def to_json(self) -> str:
+        """Return the input as canonical JSON text."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> SiteInput:
+        """Return the input that :meth:`to_json` wrote."""
+        fields: dict[str, Any] = json.loads(text)
+        fields["positions_angstrom"] = tuple((x, y, z) for x, y, z in fields["positions_angstrom"])
+        fields["potential_index"] = tuple(fields["potential_index"])
+        fields["potentials"] = tuple(PotentialSpec(**p) for p in fields["potentials"])
+        fields["scf"] = ScfControl(**fields["scf"])
+        fields["fms_radii_angstrom"] = tuple(fields["fms_radii_angstrom"])
+        fields["grid"] = EnergyGrid(**fields["grid"])
+        return cls(**fields)
+
+    def digest(self) -> str:
+        """Return a SHA-256 over everything that decides the result."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()

@@ -1,0 +1,139 @@
+"""
+Start the worker process, listen to it, and know how it ended.
+
+FEFF itself never reports failure: an exit code of 0 proves nothing. A run counts only when the
+worker said so; silence, a signal or a time limit are errors that carry the end of its log.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from vtc_flows import errors
+from vtc_flows.errors import EngineCrashError, EngineError, EngineTimeoutError, StorageError
+from vtc_flows.feff.watch import Progress
+
+LOG_FILE = "feff.log"
+
+_LOG_TAIL_LINES = 12
+_ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"), "1"
+)
+
+
+def run_worker(run_dir: Path, *, timeout_s: float, progress: Progress) -> dict[str, Any]:
+    """
+    Run the worker on a directory until it has finished.
+
+    Parameters
+    ----------
+    run_dir : Path
+        Holds the worker's input; gets its log and its result.
+    timeout_s : float
+        Wall-clock seconds after which it is stopped.
+    progress : callable
+        Told each step.
+
+    Returns
+    -------
+    dict
+        What the worker said at its end.
+
+    Raises
+    ------
+    EngineTimeoutError
+        If it took too long.
+    EngineCrashError
+        If it died or stopped without a result.
+    StorageError
+        If its disk is full.
+    EngineError
+        What the worker itself reported, as the class it named.
+    """
+    read_end, write_end = os.pipe()
+    with (run_dir / LOG_FILE).open("wb") as log, os.fdopen(read_end, "rb", buffering=0) as events:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vtc_flows.feff.worker", str(run_dir), str(write_end)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=run_dir,
+            env={**os.environ, **_ONE_THREAD},
+            pass_fds=[write_end],
+            start_new_session=True,  # an interrupt is ours to handle, then ours to pass on
+        )
+        os.close(write_end)
+        try:
+            last = _listen(events, deadline=time.monotonic() + timeout_s, progress=progress)
+            process.wait(timeout=30)
+        except TimeoutError:
+            raise EngineTimeoutError(
+                f"the engine was stopped after {timeout_s:g} s: raise the time limit per site "
+                "or ask for fewer atoms",
+                log_tail=log_tail(run_dir),
+            ) from None
+        finally:
+            _end(process)
+    if last.get("event") == "finished":
+        return last
+    raise _failure(last, process.returncode, run_dir)
+
+
+def log_tail(run_dir: Path) -> str:
+    """Return the last lines that the engine wrote."""
+    try:
+        lines = (run_dir / LOG_FILE).read_text(encoding="latin-1").splitlines()
+    except OSError:
+        return ""
+    return "\n".join([line.rstrip() for line in lines if line.strip()][-_LOG_TAIL_LINES:])
+
+
+def _listen(events: Any, *, deadline: float, progress: Progress) -> dict[str, Any]:
+    """Return the last event; raise TimeoutError when the deadline passes first."""
+    last: dict[str, Any] = {}
+    pending = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(events, selectors.EVENT_READ)
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0 or not selector.select(left):
+                raise TimeoutError
+            chunk = events.read(65536)
+            if not chunk:
+                return last
+            *lines, pending = (pending + chunk).split(b"\n")
+            for line in lines:
+                last = json.loads(line)
+                if last["event"] == "progress":
+                    progress(last["stage"], last["done"], last["total"])
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _failure(last: dict[str, Any], returncode: int, run_dir: Path) -> errors.VtcFlowsError:
+    tail = log_tail(run_dir)
+    if "No space left on device" in tail + str(last.get("message", "")):
+        return StorageError(f"no space left on the disk of {run_dir}: free some and run again")
+    if last.get("event") == "failed":
+        kind = getattr(errors, last["kind"], EngineCrashError)
+        if issubclass(kind, EngineError):
+            return kind(last["message"], log_tail=tail)
+        return EngineCrashError(last["message"], log_tail=tail)
+    if returncode < 0:
+        name = signal.Signals(-returncode).name
+        return EngineCrashError(f"the FEFF process was ended by {name}", log_tail=tail)
+    return EngineCrashError(
+        f"FEFF gave up without a result (exit code {returncode})", log_tail=tail
+    )

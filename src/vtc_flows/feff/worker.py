@@ -1,0 +1,141 @@
+"""
+The process in which FEFF 8.5L and our multiple scattering run for one site.
+
+Run as ``python -m vtc_flows.feff.worker DIRECTORY EVENTS_FD``. The directory holds ``site.json``
+and ``program.json``; the spectra are left in ``spectra.npz``. What happens is told as JSON lines
+through the file descriptor, and nothing counts as finished that did not end with ``finished``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vtc_flows.errors import VtcFlowsError
+from vtc_flows.feff.site_input import SiteInput
+from vtc_flows.feff.units import BOHR_ANGSTROM, HARTREE_EV
+
+SITE_FILE, PROGRAM_FILE, SPECTRA_FILE = "site.json", "program.json", "spectra.npz"
+
+_STACK_BYTES = 512 << 20  # FEFF keeps large arrays on the stack; only touched pages are real
+_PR_SET_PDEATHSIG = 1
+
+
+class Events:
+    """The way back to the process that started this one."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._stream = os.fdopen(descriptor, "w", buffering=1)
+
+    def send(self, kind: str, **content: Any) -> None:
+        """Write one event."""
+        self._stream.write(json.dumps({"event": kind, **content}) + "\n")
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Tell how far a stage has come."""
+        self.send("progress", stage=stage, done=done, total=total)
+
+
+def main() -> None:
+    """Run the site that the command line names; always end through :func:`os._exit`."""
+    directory, events = Path(sys.argv[1]), Events(int(sys.argv[2]))
+    _die_with_parent()
+    os.chdir(directory)
+    threading.stack_size(_STACK_BYTES)
+    thread = threading.Thread(target=_run, args=(directory, events))
+    thread.start()
+    thread.join()
+    os._exit(0)  # the library's own clean-up has nothing to add
+
+
+def _run(directory: Path, events: Events) -> None:
+    try:
+        events.send("finished", **compute(directory, events))
+    except VtcFlowsError as error:
+        events.send("failed", kind=type(error).__name__, message=str(error))
+    except OSError as error:
+        events.send("failed", kind="OSError", message=f"{error.strerror}: {error.filename}")
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()  # into the log
+        events.send("failed", kind="EngineCrashError", message=f"{type(error).__name__}: {error}")
+
+
+def compute(directory: Path, events: Events) -> dict[str, Any]:
+    """
+    Make potentials, phases and spectra for the site in a directory.
+
+    Returns
+    -------
+    dict
+        Facts: iterations, Fermi levels and CPU seconds.
+    """
+    from vtc_flows.scattering.tensor import emission_tensor
+
+    started = time.process_time()
+    site = SiteInput.from_json((directory / SITE_FILE).read_text())
+    program = json.loads((directory / PROGRAM_FILE).read_text())
+    source = _source(program, site, directory, events)
+    data = source.run()
+    arrays: dict[str, Any] = {}
+    seconds = []
+    positions, index = site.positions / BOHR_ANGSTROM, np.asarray(site.potential_index)
+    for number, radius in enumerate(site.fms_radii_angstrom):
+        start = time.process_time()
+        inside = np.linalg.norm(site.positions, axis=1) <= radius
+        result = emission_tensor(
+            data,
+            positions[inside],
+            index[inside],
+            refine=site.mesh_refinement,
+            amplitude_reduction=site.amplitude_reduction,
+            progress=lambda done, total: events.progress("fms", done, total),
+        )
+        seconds.append(time.process_time() - start)
+        arrays[f"tensor_{number}"] = result.tensor
+        arrays[f"background_{number}"] = result.background
+        arrays[f"atoms_{number}"] = inside.sum()
+        arrays["energy_ev"] = result.energy_ha * HARTREE_EV
+        arrays["edge_cross_section"] = result.edge_normalisation
+    np.savez(directory / SPECTRA_FILE, **arrays)
+    return {
+        "e_fermi_ev": data.e_fermi_ha * HARTREE_EV,
+        "fermi_history_ev": source.scf.fermi_ev,
+        "timings_s": {
+            "scf": source.scf_cpu_s,
+            "scf_fms": source.scattering.cpu_s,
+            "phases": source.phases_cpu_s,
+        },
+        "fms_s": seconds,
+        "total_s": time.process_time() - started,
+    }
+
+
+def _source(program: dict[str, Any], site: SiteInput, directory: Path, events: Events) -> Any:
+    if program["route"] == "library":
+        from vtc_flows.feff.potph import PotentialsAndPhases
+
+        return PotentialsAndPhases(Path(program["library"]), site, directory, events.progress)
+    from vtc_flows.feff.executables import ExecutedPotentialsAndPhases
+
+    return ExecutedPotentialsAndPhases(program["executables"], site, directory, events.progress)
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to end this process when the one that started it is gone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
