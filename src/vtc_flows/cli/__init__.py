@@ -1,1 +1,31 @@
-"""The command `vtc`."""
+"""The command `vtc`. Its subcommands are imported when they are called, and not before."""
+
+from __future__ import annotations
+
+import click
+
+from vtc_flows import __version__
+from vtc_flows.cli.lazy import LazyGroup
+
+
+@click.group(
+    cls=LazyGroup,
+    commands_at={
+        "run": ("vtc_flows.cli.run:run", "Spectra, SAMS and features of crystal structures."),
+        "features": (
+            "vtc_flows.cli.features:features",
+            "Features of crystal structures; needs no FEFF.",
+        ),
+        "feff": ("vtc_flows.cli.feff:feff", "The XES of an existing feff.inp."),
+        "engine": ("vtc_flows.cli.engine:engine", "Install or list the FEFF of this machine."),
+        "doctor": ("vtc_flows.cli.doctor:doctor", "What is here, and what is missing."),
+    },
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name="vtc")
+@click.option("--debug", is_flag=True, help="Show where an error comes from.")
+def main(debug: bool) -> None:
+    """Polarization-resolved valence-to-core x-ray emission, from a crystal structure."""
+
+
+__all__ = ["main"]

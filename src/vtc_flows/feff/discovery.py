@@ -82,30 +82,35 @@ def find_feff8l(settings: VtcSettings) -> Feff8lInstallation:
     EngineNotFoundError
         If there is none; says how to install it.
     ConfigurationError
-        If the folder named in the settings holds none, or an installation was altered.
+        If the folder named in the settings holds none, or the installation in the user's data
+        folder was altered.
     """
-    found = list(list_installations(settings))
-    if not found:
+    without_library: Feff8lInstallation | None = None
+    for found in _candidates(settings):
+        if found.library is not None or found.origin == "settings":
+            return found
+        without_library = without_library or found
+    if without_library is None:
         raise EngineNotFoundError(f"FEFF 8.5L was not found on this machine: {INSTALL_HINT}")
-    if found[0].origin == "settings":
-        return found[0]
-    return next((each for each in found if each.library is not None), found[0])
+    return without_library
 
 
 def list_installations(settings: VtcSettings) -> list[Feff8lInstallation]:
     """Return every FEFF 8.5L on this machine, the preferred place first; see `find_feff8l`."""
-    candidates = [
-        *_from_settings(settings),
-        *_from_path(),
-        *_from_debian(),
-        *_from_xraylarch(),
-        *_from_user_data(settings),
-    ]
     distinct: dict[tuple[Path | None, Path | None], Feff8lInstallation] = {}
-    for each in candidates:
-        files = each.library, each.executables.get("pot")
-        distinct.setdefault((_resolved(files[0]), _resolved(files[1])), each)
+    for found in _candidates(settings):
+        files = _resolved(found.library), _resolved(found.executables.get("pot"))
+        distinct.setdefault(files, found)
     return list(distinct.values())
+
+
+def _candidates(settings: VtcSettings) -> Iterator[Feff8lInstallation]:
+    """Yield what is found, looking no farther than asked."""
+    yield from _from_settings(settings)
+    yield from _from_path()
+    yield from _from_debian()
+    yield from _from_xraylarch()
+    yield from _from_user_data(settings)
 
 
 def _from_settings(settings: VtcSettings) -> Iterator[Feff8lInstallation]:

@@ -90,6 +90,8 @@ class SiteSpectrum:
     timings_s : dict of str to float
         CPU seconds: "scf", "scf_fms" (a part of it), "phases", "fms", and "total", start-up and
         failed tries included.
+    photon_edge_ev : float
+        Energy of the photon that an electron at the Fermi level emits.
     """
 
     fms_atoms: int
@@ -102,6 +104,7 @@ class SiteSpectrum:
     scf: ScfFacts
     engine: EngineFacts
     timings_s: dict[str, float] = field(default_factory=dict)
+    photon_edge_ev: float = math.nan
 
 
 class Engine(Protocol):

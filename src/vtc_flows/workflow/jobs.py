@@ -1,0 +1,289 @@
+"""The two jobs of a material: the spectra of one site, and the records made of all sites."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jobflow import Maker, job
+from pymatgen.core.structure import Structure
+
+from vtc_flows import __version__
+from vtc_flows.crystal.clusters import Cluster, absorber_cluster
+from vtc_flows.errors import ClusterError, EngineError, IsolatedAbsorberError
+from vtc_flows.feff.engine import Engine, SiteSpectrum
+from vtc_flows.feff.registry import create_engine
+from vtc_flows.schemas import (
+    EngineProvenance,
+    FailedSite,
+    Provenance,
+    RecordsDoc,
+    SamsSettings,
+    ScfDoc,
+    SiteXesDoc,
+    SpectrumDoc,
+    SpectrumId,
+    XesSettings,
+    settings_hash,
+    short_hash,
+    utc_now,
+)
+from vtc_flows.settings import load_settings
+from vtc_flows.workflow.analysis import sams_records
+from vtc_flows.workflow.progress import SiteEvent, report
+from vtc_flows.workflow.site_cache import keep_site, load_site, site_digest, site_file
+
+#: What goes to the additional store ``data``: arrays are too long for a database's documents.
+DATA_KEYS = ["energy_ev", "tensor", "background"]
+
+
+def site_cluster(structure: Structure, site_index: int, settings: XesSettings) -> Cluster:
+    """Return the atoms around a site that its calculation needs; see `absorber_cluster`."""
+    return absorber_cluster(
+        structure, site_index, settings.listed_radius_angstrom, n_neighbors=settings.n_neighbors
+    )
+
+
+@dataclass
+class SiteXesMaker(Maker):
+    """
+    Make the job that computes the spectra of one site.
+
+    Parameters
+    ----------
+    name : str
+        Name of the job.
+    engine : str
+        Name of the engine; see :func:`vtc_flows.feff.registry.create_engine`.
+    settings : XesSettings
+        How; several FMS sizes share one calculation of the potentials.
+    cache_directory : str, optional
+        Folder that keeps finished sites; a site found there is not computed again.
+    """
+
+    name: str = "site XES"
+    engine: str = "feff8l"
+    settings: XesSettings = field(default_factory=XesSettings)
+    cache_directory: str | None = None
+
+    @job(data=DATA_KEYS, output_schema=SiteXesDoc)
+    def make(
+        self,
+        structure: Structure,
+        site_index: int,
+        material_id: str,
+        *,
+        multiplicity: int = 1,
+        source: str = "",
+    ) -> SiteXesDoc:
+        """
+        Compute the spectra of one site.
+
+        Parameters
+        ----------
+        structure : Structure
+            Its cell and axes stay as they are.
+        site_index : int
+            The absorber.
+        material_id : str
+            Enters the ids of the spectra.
+        multiplicity : int
+            Number of equivalent sites in the cell.
+        source : str
+            Where the structure comes from.
+
+        Returns
+        -------
+        SiteXesDoc
+            The spectra, or why there are none: a site that fails does not stop the others.
+        """
+        site = _Site(structure, site_index, material_id, multiplicity, source)
+        engine = create_engine(self.engine, load_settings())
+        try:
+            cluster = site_cluster(structure, site_index, self.settings)
+            document = self._finished(site, engine, cluster)
+        except (EngineError, ClusterError, IsolatedAbsorberError) as error:
+            document = site.failed(error, engine.name)
+            report(site.event("failed"))
+        return document
+
+    def _finished(self, site: _Site, engine: Engine, cluster: Cluster) -> SiteXesDoc:
+        """Return the site's document, from the kept ones where it is among them."""
+        path = None
+        if self.cache_directory is not None:
+            digest = site_digest(cluster, self.settings, engine.identity())
+            path = site_file(
+                Path(self.cache_directory), site.material_id, site.element, site.index, digest
+            )
+            kept = load_site(path)
+            if kept is not None:
+                report(site.event("kept"))
+                return kept
+        spectra = engine.run(cluster, self.settings, progress=site.progress)
+        document = site.successful(spectra, self.settings, n_listed_atoms=len(cluster))
+        if path is not None:
+            keep_site(path, document)
+        report(site.event("done"))
+        return document
+
+
+@job(data=DATA_KEYS, output_schema=RecordsDoc)
+def gather_records(
+    structure: Structure,
+    element: str,
+    material_id: str,
+    sites: list[SiteXesDoc | dict[str, Any] | None],
+    settings: XesSettings,
+    sams_settings: SamsSettings,
+    source: str = "",
+) -> RecordsDoc:
+    """
+    Make the records of an element from its sites: one for each FMS size.
+
+    Parameters
+    ----------
+    structure : Structure
+        The crystal.
+    element : str
+        The absorber.
+    material_id : str
+        Enters the ids of the records.
+    sites : list of SiteXesDoc or None
+        One for each orbit, in the order of `site_orbits`; None where a job ended without output.
+    settings : XesSettings
+        What was asked of the engine.
+    sams_settings : SamsSettings
+        How SAMS and the features are made.
+    source : str
+        Where the structure comes from.
+    """
+    documents = [None if one is None else SiteXesDoc.model_validate(_plain(one)) for one in sites]
+    return RecordsDoc(
+        records=sams_records(
+            structure, element, material_id, documents, settings, sams_settings, source=source
+        )
+    )
+
+
+def _plain(document: SiteXesDoc | dict[str, Any]) -> SiteXesDoc | dict[str, Any]:
+    """Take away what a store adds to a stored document."""
+    if isinstance(document, SiteXesDoc):
+        return document
+    return {key: value for key, value in document.items() if not key.startswith("@")}
+
+
+@dataclass(frozen=True)
+class _Site:
+    """One site and what its documents say of it."""
+
+    structure: Structure
+    index: int
+    material_id: str
+    multiplicity: int
+    source: str
+
+    @property
+    def element(self) -> str:
+        return str(self.structure[self.index].specie.symbol)
+
+    @property
+    def frac_coords(self) -> tuple[float, float, float]:
+        x, y, z = (float(value) for value in self.structure[self.index].frac_coords)
+        return x, y, z
+
+    def event(self, stage: str, done: int = 0, total: int = 0) -> SiteEvent:
+        return SiteEvent(self.material_id, self.element, self.index, stage, done, total)
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        report(self.event(stage, done, total))
+
+    def failed(self, error: Exception, engine: str) -> SiteXesDoc:
+        reason, message, log_tail = "cluster", str(error), ""
+        if isinstance(error, EngineError):
+            reason, message, log_tail = error.reason, error.message, error.log_tail
+        return SiteXesDoc(
+            material_id=self.material_id,
+            element=self.element,
+            site_index=self.index,
+            engine=engine,
+            state="failed",
+            spectra=[],
+            failure=FailedSite(
+                site_index=self.index,
+                frac_coords=self.frac_coords,
+                multiplicity=self.multiplicity,
+                reason=reason,
+                message=message,
+                log_tail=log_tail,
+            ),
+        )
+
+    def successful(
+        self, spectra: list[SiteSpectrum], settings: XesSettings, *, n_listed_atoms: int
+    ) -> SiteXesDoc:
+        documents = [
+            self._document(spectrum, settings.for_size(size), n_listed_atoms)
+            for size, spectrum in zip(settings.fms_atoms, spectra, strict=True)
+        ]
+        return SiteXesDoc(
+            material_id=self.material_id,
+            element=self.element,
+            site_index=self.index,
+            engine=spectra[0].engine.name,
+            state="successful",
+            spectra=documents,
+            failure=None,
+        )
+
+    def _document(
+        self, spectrum: SiteSpectrum, settings: XesSettings, n_listed_atoms: int
+    ) -> SpectrumDoc:
+        digest = settings_hash(settings)
+        (size,) = settings.fms_atoms
+        name = SpectrumId(
+            self.material_id,
+            self.element,
+            self.index,
+            spectrum.engine.name,
+            size,
+            short_hash(digest),
+        )
+        return SpectrumDoc(
+            spectrum_id=str(name),
+            material_id=self.material_id,
+            element=self.element,
+            site_index=self.index,
+            frac_coords=self.frac_coords,
+            multiplicity=self.multiplicity,
+            fms_atoms=size,
+            n_fms_atoms=spectrum.fms_atoms,
+            fms_radius_angstrom=spectrum.fms_radius_angstrom,
+            n_listed_atoms=n_listed_atoms,
+            e_fermi_ev=spectrum.e_fermi_ev,
+            converged=spectrum.scf.converged,
+            scf=ScfDoc(
+                n_iterations=spectrum.scf.n_iterations,
+                recovery=spectrum.scf.recovery,
+                fermi_history_ev=list(spectrum.scf.fermi_history_ev),
+            ),
+            energy_ev=spectrum.energy_ev.tolist(),
+            tensor=spectrum.tensor.tolist(),
+            background=spectrum.background.tolist(),
+            edge_cross_section_angstrom2=spectrum.edge_cross_section_angstrom2,
+            timings=spectrum.timings_s,
+            settings=settings,
+            provenance=Provenance(
+                package_version=__version__,
+                engine=EngineProvenance(
+                    name=spectrum.engine.name,
+                    route=spectrum.engine.route,
+                    version=spectrum.engine.version,
+                    sha256=spectrum.engine.sha256,
+                ),
+                settings_hash=digest,
+                created_at=utc_now(),
+                source=self.source,
+                structure=self.structure.as_dict(),
+            ),
+        )

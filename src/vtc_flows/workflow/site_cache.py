@@ -1,0 +1,80 @@
+"""
+Keep finished sites on disk, so that an interrupted run goes on where it stopped.
+
+A file's name holds a digest of everything that decides its content. What does not match is
+computed anew, and failures are not kept: the next run tries them again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from vtc_flows import __version__
+from vtc_flows.crystal.clusters import Cluster
+from vtc_flows.schemas import SiteXesDoc, XesSettings, settings_hash
+from vtc_flows.writing import file_name, write_whole
+
+logger = logging.getLogger(__name__)
+
+_DIGEST_LENGTH = 16
+
+
+def site_digest(cluster: Cluster, settings: XesSettings, engine_identity: str) -> str:
+    """
+    Return a digest of a site's calculation: atoms, settings, engine, version of this package.
+
+    Parameters
+    ----------
+    cluster : Cluster
+        The atoms as the engine gets them.
+    settings : XesSettings
+        Settings with all FMS sizes of the run.
+    engine_identity : str
+        See :meth:`vtc_flows.feff.engine.Engine.identity`.
+    """
+    digest = hashlib.sha256()
+    for part in (
+        __version__,
+        engine_identity,
+        settings_hash(settings),
+        repr(cluster.potentials),
+        cluster.positions_angstrom.tobytes(),
+        cluster.potential_index.tobytes(),
+    ):
+        digest.update(part.encode() if isinstance(part, str) else part)
+    return digest.hexdigest()
+
+
+def site_file(
+    directory: Path, material_id: str, element: str, site_index: int, digest: str
+) -> Path:
+    """Return where a finished site is kept."""
+    name = f"{material_id}-{element}-{site_index}-{digest[:_DIGEST_LENGTH]}"
+    return directory / file_name(name, ".json")
+
+
+def load_site(path: Path) -> SiteXesDoc | None:
+    """Return a kept site, or None where there is none that can be read."""
+    try:
+        return SiteXesDoc.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        logger.warning("%s is not used and made anew: %s", path, str(error).splitlines()[0])
+        return None
+
+
+def keep_site(path: Path, document: SiteXesDoc) -> None:
+    """
+    Keep a finished site.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written.
+    """
+    write_whole(path, document.model_dump_json())

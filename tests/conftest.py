@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from pymatgen.core.structure import Structure
+
+TESTS = Path(__file__).parent
+STRUCTURES = TESTS / "data" / "structures"
+ANALYTIC = "analytic_engine:make"
+
+
+@pytest.fixture(autouse=True)
+def own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the settings and the environment of whoever runs the tests out of them."""
+    monkeypatch.setenv("VTC_CONFIG_FILE", str(tmp_path_factory.mktemp("config") / "none.toml"))
+    for name in ("MP_API_KEY", "VTC_MP_API_KEY", "PMG_MAPI_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def structure_file():
+    """Return the path of a test structure by its name."""
+
+    def path(name: str) -> Path:
+        found = STRUCTURES / f"{name}.cif"
+        assert found.is_file()
+        return found
+
+    return path
+
+
+@pytest.fixture
+def crystal(structure_file):
+    """Return a test structure by its name, in the cell of its file."""
+
+    def read(name: str) -> Structure:
+        return Structure.from_file(structure_file(name), primitive=False)
+
+    return read
+
+
+@pytest.fixture
+def analytic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Make the analytic engine importable in child processes too; return its log."""
+    monkeypatch.setenv("PYTHONPATH", str(TESTS / "support"))
+    log = tmp_path / "analytic.log"
+    monkeypatch.setenv("ANALYTIC_LOG", str(log))
+    return log
+
+
+@pytest.fixture
+def vtc(tmp_path: Path):
+    """Call the command line in this process."""
+    from vtc_flows.cli import main
+
+    def call(*arguments: object) -> Result:
+        return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+    return call
