@@ -104,7 +104,7 @@ class SiteSpectrum:
     scf: ScfFacts
     engine: EngineFacts
     timings_s: dict[str, float] = field(default_factory=dict)
-    photon_edge_ev: float = math.nan
+    photon_edge_ev: float = float("nan")
 
 
 class Engine(Protocol):
