@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import click
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -14,12 +16,20 @@ from vtc_flows.schemas import SamsRecord
 from vtc_flows.workflow.progress import SiteEvent
 
 _STAGES = {"scf": "potentials, iteration", "phases": "phases", "fms": "multiple scattering"}
+_FILE_WIDTH = 160
 _FINAL = {"done", "kept", "failed"}
 
 
 def console(*, error_stream: bool) -> Console:
     """Return a console on standard error or standard output."""
-    return Console(stderr=error_stream, highlight=False)
+    stream = sys.stderr if error_stream else sys.stdout
+    width = None if stream.isatty() else _FILE_WIDTH  # a file has no edge to wrap at
+    return Console(stderr=error_stream, highlight=False, width=width)
+
+
+def plain_table(*, title: str | None = None) -> Table:
+    """Return an empty table in the style of all tables here."""
+    return Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1))
 
 
 def print_problems(problems: Sequence[tuple[str, VtcFlowsError]]) -> None:
@@ -95,7 +105,7 @@ def _anisotropies(record: SamsRecord) -> Table:
     title = f"eV^-1/2, E_F{low:+g} ... E_F{high:+g} eV"
     if record.sams_settings.fwhm_ev:
         title += f", {record.sams_settings.fwhm_ev:g} eV FWHM"
-    table = Table(title=title, title_justify="left")
+    table = plain_table(title=title)
     values = {
         "SAMS": record.sams,
         "own frames": record.sams_site,
@@ -114,7 +124,7 @@ def _anisotropies(record: SamsRecord) -> Table:
 
 
 def _sites(record: SamsRecord) -> Table:
-    table = Table()
+    table = plain_table()
     names = ("site", "times", "atoms", "E_F eV", "SCF", "SAMS", "symmetry", "SCF s", "phases s")
     for name in (*names, "FMS s"):
         table.add_column(name, justify="right")

@@ -8,7 +8,7 @@ import click
 from rich.table import Table
 
 from vtc_flows.cli import options
-from vtc_flows.cli.display import console, print_problems
+from vtc_flows.cli.display import console, plain_table, print_problems
 from vtc_flows.cli.lazy import BAD_INPUT
 from vtc_flows.errors import VtcFlowsError
 from vtc_flows.schemas import FeatureRecord, SamsSettings
@@ -58,7 +58,7 @@ def features(
 
 
 def _table(found: list[FeatureRecord]) -> Table:
-    table = Table(
+    table = plain_table(
         title=f"exponent {found[0].moment_exponent}, "
         f"cutoff {found[0].moment_cutoff_angstrom:g} Angstrom"
     )
@@ -73,7 +73,7 @@ def _table(found: list[FeatureRecord]) -> Table:
         table.add_row(
             each.material_id,
             each.element,
-            *("-" if value is None else f"{value:.4g}" for value in values),
+            *("-" if value is None else f"{value:.3g}" for value in values),
             each.features.oxidation_method,
         )
     return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from pymatgen.core.structure import Structure
@@ -111,7 +112,7 @@ def sams_records(
                     settings_hash=digest,
                     created_at=utc_now(),
                     source=source,
-                    structure=structure.as_dict(),
+                    structure=structure_dict(structure),
                 ),
             )
         )
@@ -139,6 +140,12 @@ def feature_record(
         package_version=__version__,
         source=source,
     )
+
+
+def structure_dict(structure: Structure) -> dict[str, Any]:
+    """Return a structure as data, without the marks that make stores turn it into an object."""
+    content: dict[str, Any] = structure.as_dict()
+    return {key: value for key, value in content.items() if not key.startswith("@")}
 
 
 def features_document(features: StructureFeatures) -> Features:

@@ -30,7 +30,7 @@ from vtc_flows.schemas import (
     utc_now,
 )
 from vtc_flows.settings import load_settings
-from vtc_flows.workflow.analysis import sams_records
+from vtc_flows.workflow.analysis import sams_records, structure_dict
 from vtc_flows.workflow.progress import SiteEvent, report
 from vtc_flows.workflow.site_cache import keep_site, load_site, site_digest, site_file
 
@@ -284,6 +284,6 @@ class _Site:
                 settings_hash=digest,
                 created_at=utc_now(),
                 source=self.source,
-                structure=self.structure.as_dict(),
+                structure=structure_dict(self.structure),
             ),
         )
