@@ -83,6 +83,8 @@ class SiteSpectrum:
         The atomic background, FEFF's ``mu0``.
     edge_cross_section_angstrom2 : float
         What the tensor was divided by; multiply to put sites on one scale.
+    photon_edge_ev : float
+        Photon energy of emission from the Fermi level.
     scf : ScfFacts
         Self-consistency.
     engine : EngineFacts
@@ -90,8 +92,6 @@ class SiteSpectrum:
     timings_s : dict of str to float
         CPU seconds: "scf", "scf_fms" (a part of it), "phases", "fms", and "total", start-up and
         failed tries included.
-    photon_edge_ev : float
-        Energy of the photon that an electron at the Fermi level emits.
     """
 
     fms_atoms: int
@@ -101,10 +101,10 @@ class SiteSpectrum:
     tensor: NDArray[np.float64]
     background: NDArray[np.float64]
     edge_cross_section_angstrom2: float
+    photon_edge_ev: float
     scf: ScfFacts
     engine: EngineFacts
     timings_s: dict[str, float] = field(default_factory=dict)
-    photon_edge_ev: float = float("nan")
 
 
 class Engine(Protocol):

@@ -58,6 +58,7 @@ class ExecutedPotentialsAndPhases:
         self.scf = ScfHistory()
         self.scattering = SimpleNamespace(cpu_s=0.0, calls=0)  # none of it is ours on this route
         self.scf_cpu_s = self.phases_cpu_s = 0.0
+        self.photon_edge_ha = 0.0
 
     def run(self) -> PhaseData:
         """
@@ -103,6 +104,7 @@ class ExecutedPotentialsAndPhases:
         self._progress("phases", 1, 1)
         phases = read_phase_pad(self._directory / "phase.pad")
         section = read_cross_section(self._directory / "xsect.json")
+        self.photon_edge_ha = section.photon_edge_ha
         return interpolated(phases, section, emission_mesh(self._site, phases.fermi_ha), self._site)
 
     def _lowest_energy_ev(self) -> float:

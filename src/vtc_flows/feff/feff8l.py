@@ -219,6 +219,7 @@ class Feff8lEngine:
                 tensor=arrays[f"tensor_{number}"],
                 background=arrays[f"background_{number}"],
                 edge_cross_section_angstrom2=float(arrays["edge_cross_section"]),
+                photon_edge_ev=told["photon_edge_ev"],
                 scf=scf,
                 engine=self.facts,
                 timings_s={

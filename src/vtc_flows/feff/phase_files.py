@@ -64,13 +64,13 @@ class CrossSectionFile:
         Embedded-atom cross section on the mesh of ``phase.pad``.
     normalisation_angstrom2 : ndarray of shape (n,)
         The factor of the fine structure.
-    core_hole_width_ev : float
-        Full width of the core level.
+    photon_edge_ha : float
+        Photon energy of emission from the Fermi level.
     """
 
     cross_section_angstrom2: NDArray[np.complex128]
     normalisation_angstrom2: NDArray[np.float64]
-    core_hole_width_ev: float
+    photon_edge_ha: float
 
 
 def read_phase_pad(path: Path) -> PhaseFile:
@@ -126,11 +126,11 @@ def read_cross_section(path: Path) -> CrossSectionFile:
         fields = json.loads(_content(path))
         section = np.asarray(fields["dum1"], float) + 1j * np.asarray(fields["dum2"], float)
         norm = np.asarray(fields["xsnorm"], float)
-        n_points, width = int(fields["ne"]), float(fields["gamach"])
+        n_points, photon_edge = int(fields["ne"]), float(fields["emu"])
     except (ValueError, KeyError, TypeError) as error:
         raise EngineOutputError(f"{path.name} cannot be read: {error!r}") from error
     _require_finite(path, section, norm)
-    return CrossSectionFile(section[:n_points], norm[:n_points], width)
+    return CrossSectionFile(section[:n_points], norm[:n_points], photon_edge)
 
 
 def _content(path: Path) -> bytes:

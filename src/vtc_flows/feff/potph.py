@@ -22,22 +22,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vtc_flows.errors import EngineOutputError, ScfNotConvergedError
 from vtc_flows.feff.core_hole import k_level_width_ev
 from vtc_flows.feff.elf import HookedLibrary
 from vtc_flows.feff.phase_files import read_cross_section, read_phase_pad
-from vtc_flows.feff.phase_tables import merge_windows
+from vtc_flows.feff.phase_tables import Window, emission_mesh, merge_windows, windows
 from vtc_flows.feff.scf_scattering import ScfScattering
 from vtc_flows.feff.site_input import MAX_ATOMS, MAX_POTENTIALS, SiteInput
 from vtc_flows.feff.units import BOHR_ANGSTROM, HARTREE_EV
 from vtc_flows.feff.watch import Progress
-from vtc_flows.scattering.mesh import EmissionMesh
+from vtc_flows.scattering.mesh import EnergyMesh
 from vtc_flows.scattering.tensor import PhaseData
 
 _MAX_ENERGIES = 150
-_SMALLEST_LOSS_EV = 0.02
 _TITLES, _TITLE_LENGTH, _LABEL_LENGTH, _PATH_LENGTH = 30, 80, 6, 256
 _MIXING_MEMORY = 30  # the mixing keeps this many densities and writes on beyond them: start anew
 _GRID_STEP = 0.05  # logarithmic radial grid
@@ -81,6 +79,8 @@ class PotentialsAndPhases:
         Our part in the self-consistency, with its counters.
     scf_cpu_s, phases_cpu_s : float
         CPU seconds.
+    photon_edge_ha : float
+        Photon energy of emission from the Fermi level.
     """
 
     def __init__(self, library: Path, site: SiteInput, directory: Path, progress: Progress) -> None:
@@ -88,14 +88,14 @@ class PotentialsAndPhases:
         self._directory = directory
         self._progress = progress
         self._library = HookedLibrary(library)
-        self._windows: list[Any] = []
-        self._mesh: NDArray[np.complex128] = np.empty(0, complex)
-        self._n_horizontal = self._fermi_index = 0
+        self._windows: list[Window] = []
+        self._mesh: EnergyMesh | None = None
+        self._whole_mesh: EnergyMesh | None = None
         self._failure: Exception | None = None
-        self._emission_mesh: EmissionMesh | None = None
         self.scf = ScfHistory()
         self.scattering = ScfScattering(site)
         self.scf_cpu_s = self.phases_cpu_s = 0.0
+        self.photon_edge_ha = 0.0
 
     def run(self) -> PhaseData:
         """
@@ -123,9 +123,10 @@ class PotentialsAndPhases:
         lib.routine("libpotph_", 48)(*arguments.addresses)
         if self._failure is not None:
             raise self._failure
-        if not self._windows or self._emission_mesh is None:
+        if not self._windows or self._whole_mesh is None:
             raise EngineOutputError("FEFF 8.5L came back without phases")
-        return merge_windows(self._windows, self._emission_mesh, self._site)
+        self.photon_edge_ha = self._windows[-1][1].photon_edge_ha
+        return merge_windows(self._windows, self._whole_mesh, self._site)
 
     def _guarded(self, hook: Callable[..., None]) -> Callable[..., None]:
         """Keep the first exception of a hook: ctypes would only print it."""
@@ -155,16 +156,11 @@ class PotentialsAndPhases:
                 f"(Fermi level of the last three: {_listed(self.scf.fermi_ev[-3:])} eV)"
             )
         fermi_ha = _float(arguments[40]).value
-        loss_ev = max(
-            k_level_width_ev(self._site.potentials[0].atomic_number) / 2, _SMALLEST_LOSS_EV
-        )
-        energies = self._site.grid.energies_ev(fermi_ha * HARTREE_EV) / HARTREE_EV
-        self._emission_mesh = EmissionMesh.for_emission(energies, fermi_ha, loss_ev / HARTREE_EV)
+        self._whole_mesh = emission_mesh(self._site, fermi_ha)
         write_section = ctypes.c_int32(1)  # the library passes a constant, which must stay as it is
         n_titles = _int(arguments[37]).value
-        windows = self._emission_mesh.windows(_MAX_ENERGIES)
-        for done, window in enumerate(windows):
-            self._mesh, self._n_horizontal, self._fermi_index = window
+        pieces = windows(self._whole_mesh, _MAX_ENERGIES)
+        for done, self._mesh in enumerate(pieces):
             _int(arguments[37]).value = n_titles  # each call adds titles of its own
             for name in (_PHASE_FILE, _SECTION_FILE):
                 (self._directory / name).unlink(missing_ok=True)
@@ -177,16 +173,18 @@ class PotentialsAndPhases:
                     read_cross_section(self._directory / _SECTION_FILE),
                 )
             )
-            self._progress("phases", done + 1, len(windows))
+            self._progress("phases", done + 1, len(pieces))
         self.phases_cpu_s = time.process_time() - self._start - self.scf_cpu_s
 
     def _give_mesh(self, *arguments: Any) -> None:
-        mesh = np.zeros(_MAX_ENERGIES, complex)
-        mesh[: len(self._mesh)] = self._mesh
-        ctypes.memmove(arguments[11], mesh.ctypes.data, mesh.nbytes)
-        _int(arguments[9]).value = len(self._mesh)
-        _int(arguments[10]).value = self._n_horizontal
-        _int(arguments[12]).value = self._fermi_index + 1
+        mesh = self._mesh
+        assert mesh is not None
+        energies = np.zeros(_MAX_ENERGIES, complex)
+        energies[: len(mesh.energy_ha)] = mesh.energy_ha
+        ctypes.memmove(arguments[11], energies.ctypes.data, energies.nbytes)
+        _int(arguments[9]).value = len(mesh.energy_ha)
+        _int(arguments[10]).value = mesh.n_horizontal
+        _int(arguments[12]).value = mesh.fermi_index + 1
         _int(arguments[13]).value = 0
 
 

@@ -77,8 +77,10 @@ class ScfScattering:
 
 
 def _complexes(address: int, count: int) -> NDArray[np.complex128]:
-    return np.frombuffer((ctypes.c_double * (2 * count)).from_address(address), np.complex128)
+    memory: Any = (ctypes.c_double * (2 * count)).from_address(address)
+    return np.frombuffer(memory, np.complex128)
 
 
 def _singles(address: int, count: int) -> NDArray[np.complex64]:
-    return np.frombuffer((ctypes.c_float * (2 * count)).from_address(address), np.complex64)
+    memory: Any = (ctypes.c_float * (2 * count)).from_address(address)
+    return np.frombuffer(memory, np.complex64)

@@ -36,9 +36,9 @@ class Events:
     def __init__(self, descriptor: int) -> None:
         self._stream = os.fdopen(descriptor, "w", buffering=1)
 
-    def send(self, kind: str, **content: Any) -> None:
+    def send(self, event: str, **content: Any) -> None:
         """Write one event."""
-        self._stream.write(json.dumps({"event": kind, **content}) + "\n")
+        self._stream.write(json.dumps({"event": event, **content}) + "\n")
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """Tell how far a stage has come."""
@@ -80,6 +80,7 @@ def compute(directory: Path, events: Events) -> dict[str, Any]:
     dict
         Facts: iterations, Fermi levels and CPU seconds.
     """
+    from vtc_flows.feff.phase_tables import wanted_energies
     from vtc_flows.scattering.tensor import emission_tensor
 
     started = time.process_time()
@@ -97,10 +98,11 @@ def compute(directory: Path, events: Events) -> dict[str, Any]:
             data,
             positions[inside],
             index[inside],
+            energy_ha=wanted_energies(site, data.mesh.fermi_ha),
             refine=site.mesh_refinement,
-            amplitude_reduction=site.amplitude_reduction,
-            progress=lambda done, total: events.progress("fms", done, total),
+            amplitude=site.amplitude_reduction,
         )
+        events.progress("fms", number + 1, len(site.fms_radii_angstrom))
         seconds.append(time.process_time() - start)
         arrays[f"tensor_{number}"] = result.tensor
         arrays[f"background_{number}"] = result.background
@@ -109,7 +111,8 @@ def compute(directory: Path, events: Events) -> dict[str, Any]:
         arrays["edge_cross_section"] = result.edge_normalisation
     np.savez(directory / SPECTRA_FILE, **arrays)
     return {
-        "e_fermi_ev": data.e_fermi_ha * HARTREE_EV,
+        "e_fermi_ev": data.mesh.fermi_ha * HARTREE_EV,
+        "photon_edge_ev": source.photon_edge_ha * HARTREE_EV,
         "fermi_history_ev": source.scf.fermi_ev,
         "timings_s": {
             "scf": source.scf_cpu_s,
