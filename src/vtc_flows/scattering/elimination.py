@@ -84,16 +84,14 @@ def solve_sector(
     if len(layout.weak) == 0:
         return Solution(direct, 0.0, 0)
 
-    signs = sector.parity[layout.weak][:, None]
+    signs = sector.parity[layout.weak].astype(np.complex64)[:, None]
     start = columns[layout.weak] - weak_strong @ solved
     basis: list[Complex64] = []
     images: list[Complex64] = []
     following: Complex64 = signs * start
     scale = float(np.abs(direct).max())
     for n_products in range(1, max_products + 1):
-        for previous in basis:
-            following = following - previous @ (np.conj(previous.T) @ following)
-        vectors: Complex64 = np.linalg.qr(following)[0]
+        vectors = _orthonormal(following, basis)
         through = strong.solve(np.asfortranarray(weak_strong.T @ vectors))
         image = signs * vectors + weak_weak @ vectors - weak_strong @ through
         basis.append(vectors)
@@ -109,6 +107,14 @@ def solve_sector(
         if error < tolerance:
             return Solution(block, error, n_products)
     return None
+
+
+def _orthonormal(columns: Complex64, basis: list[Complex64]) -> Complex64:
+    """Orthonormal columns that span what ``columns`` add to the basis."""
+    for previous in basis:
+        columns = columns - (previous @ (np.conj(previous.T) @ columns)).astype(np.complex64)
+    vectors: Complex64 = np.linalg.qr(columns)[0]
+    return vectors
 
 
 class _StrongBlock:
