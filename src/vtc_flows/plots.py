@@ -45,13 +45,22 @@ def record_figure(record: SamsRecord) -> Figure:
     if not record.sites:
         raise InputError(f"{record.record_id} has no spectra to draw")
     shown = sorted(record.sites, key=lambda site: -site.multiplicity)[:_MOST_SITES]
-    figure = Figure(figsize=(9.0, 1.2 + 3.1 * len(shown)), layout="constrained")
+    figure = Figure(figsize=(9.0, 1.5 + 3.0 * len(shown)), layout="constrained")
     FigureCanvasAgg(figure)
     rows = figure.subplots(len(shown), 2, squeeze=False, width_ratios=(2.6, 1.0))
     for site, (left, right) in zip(shown, rows, strict=True):
         _draw_spectra(left, site, record)
         _draw_sam(right, site)
     rows[-1][0].set_xlabel("E $-$ E$_F$ (eV)")
+    figure.legend(  # outside, where no spectrum can run into it; the frame is the same for all
+        *rows[0][0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=4,
+        fontsize=8,
+        frameon=False,
+        title="polarization along the shared frame (Cartesian axes of the structure)",
+        title_fontsize=8,
+    )
     figure.suptitle(_title(record, len(shown)), fontsize=11)
     return figure
 
@@ -86,18 +95,11 @@ def _draw_spectra(axes: Axes, site: RecordSite, record: SamsRecord) -> None:
             axes.axvspan(start, stop, color="0.93", zorder=0)  # not in SAMS
     axes.set_xlim(energy[0], energy[-1])
     axes.set_ylim(bottom=min(0.0, float(tensor[:, :3].min())))
-    axes.set_ylabel("emission (background at E$_F$)")
+    axes.set_ylabel("emission / background at E$_F$")
     axes.set_title(
         f"{record.element}, site {site.site_index} ({site.multiplicity} in the cell)",
         fontsize=9,
         loc="left",
-    )
-    axes.legend(
-        fontsize=8,
-        frameon=False,
-        loc="upper left",
-        title="polarization (Cartesian axes of the structure)",
-        title_fontsize=8,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from vtc_flows.errors import StorageError
 
 _FILE_MODE = 0o644
+_LONGEST_NAME = 200
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -52,12 +54,19 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 def file_name(name: str, suffix: str = "") -> str:
     """
-    Return a name that is safe as the name of a file.
+    Return a name that is safe as the name of a file; different names stay different.
 
     Examples
     --------
-    >>> file_name("mp-2657-Ti", ".json"), file_name("../a b", ".json")
-    ('mp-2657-Ti.json', '_.._a_b.json')
+    >>> file_name("mp-2657-Ti", ".json")
+    'mp-2657-Ti.json'
+    >>> file_name("../a b", ".json")
+    '_.._a_b-2c2c791a.json'
     """
-    kept = "".join(char if char.isalnum() or char in "-_.+" else "_" for char in name)
-    return (f"_{kept}" if kept.startswith(".") else kept)[:200] + suffix
+    kept = "".join(
+        char if (char.isascii() and char.isalnum()) or char in "-_.+" else "_" for char in name
+    )
+    kept = (f"_{kept}" if kept.startswith(".") else kept)[:_LONGEST_NAME]
+    if kept != name:
+        kept += f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return kept + suffix

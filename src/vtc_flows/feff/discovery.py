@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import platform
 import shutil
-import sys
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -31,9 +31,6 @@ INSTALL_HINT = (
     "install it with `vtc engine install` (for this user, Linux on x86-64) or, on Debian and "
     "Ubuntu, with `sudo apt-get install feff85exafs`"
 )
-
-_DEBIAN_PROGRAMS = Path("/usr/bin")
-_DEBIAN_VERSIONS = Path("/var/lib/dpkg/status")
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,36 @@ class Feff8lInstallation:
     sha256: str
 
 
-def find_feff8l(settings: VtcSettings) -> Feff8lInstallation:
+@dataclass(frozen=True)
+class DebianPlaces:
+    """
+    Where Debian's package puts FEFF 8.5L.
+
+    Attributes
+    ----------
+    programs : Path
+        Folder of the executables.
+    libraries : tuple of Path
+        Folders that may hold the library.
+    packages : Path
+        dpkg's records.
+    """
+
+    programs: Path
+    libraries: tuple[Path, ...]
+    packages: Path
+
+    @classmethod
+    def of_this_machine(cls) -> DebianPlaces:
+        """Return the places by Debian's name for this kind of machine."""
+        multiarch = sysconfig.get_config_var("MULTIARCH")
+        if not multiarch:  # an interpreter from elsewhere does not know it
+            multiarch = f"{platform.machine()}-linux-gnu"
+        folder = Path("/usr/lib") / multiarch
+        return cls(Path("/usr/bin"), (folder / "feff85exafs", folder), Path("/var/lib/dpkg/status"))
+
+
+def find_feff8l(settings: VtcSettings, *, debian: DebianPlaces | None = None) -> Feff8lInstallation:
     """
     Return the FEFF 8.5L to use.
 
@@ -70,6 +96,8 @@ def find_feff8l(settings: VtcSettings) -> Feff8lInstallation:
     ----------
     settings : VtcSettings
         Where to look first (``feff8l_directory``), and the user's data folder.
+    debian : DebianPlaces, optional
+        Those of this machine if not given.
 
     Returns
     -------
@@ -86,7 +114,7 @@ def find_feff8l(settings: VtcSettings) -> Feff8lInstallation:
         folder was altered.
     """
     without_library: Feff8lInstallation | None = None
-    for found in _candidates(settings):
+    for found in _candidates(settings, debian or DebianPlaces.of_this_machine()):
         if found.library is not None or found.origin == "settings":
             return found
         without_library = without_library or found
@@ -95,20 +123,22 @@ def find_feff8l(settings: VtcSettings) -> Feff8lInstallation:
     return without_library
 
 
-def list_installations(settings: VtcSettings) -> list[Feff8lInstallation]:
+def list_installations(
+    settings: VtcSettings, *, debian: DebianPlaces | None = None
+) -> list[Feff8lInstallation]:
     """Return every FEFF 8.5L on this machine, the preferred place first; see `find_feff8l`."""
     distinct: dict[tuple[Path | None, Path | None], Feff8lInstallation] = {}
-    for found in _candidates(settings):
+    for found in _candidates(settings, debian or DebianPlaces.of_this_machine()):
         files = _resolved(found.library), _resolved(found.executables.get("pot"))
         distinct.setdefault(files, found)
     return list(distinct.values())
 
 
-def _candidates(settings: VtcSettings) -> Iterator[Feff8lInstallation]:
+def _candidates(settings: VtcSettings, debian: DebianPlaces) -> Iterator[Feff8lInstallation]:
     """Yield what is found, looking no farther than asked."""
     yield from _from_settings(settings)
-    yield from _from_path()
-    yield from _from_debian()
+    yield from _from_path(debian)
+    yield from _from_debian(debian)
     yield from _from_xraylarch()
     yield from _from_user_data(settings)
 
@@ -127,18 +157,18 @@ def _from_settings(settings: VtcSettings) -> Iterator[Feff8lInstallation]:
     yield found
 
 
-def _from_path() -> Iterator[Feff8lInstallation]:
+def _from_path(debian: DebianPlaces) -> Iterator[Feff8lInstallation]:
     program = shutil.which(EXECUTABLE_NAMES["pot"])
-    if program is None or Path(program).parent.resolve() == _DEBIAN_PROGRAMS.resolve():
+    if program is None or Path(program).parent.resolve() == debian.programs.resolve():
         return  # Debian's own place is known better below
     found = _in_folders([Path(program).parent], "path", "unknown")
     if found is not None:
         yield found
 
 
-def _from_debian() -> Iterator[Feff8lInstallation]:
+def _from_debian(debian: DebianPlaces) -> Iterator[Feff8lInstallation]:
     found = _in_folders(
-        [*_debian_library_folders(), _DEBIAN_PROGRAMS], "debian", _debian_version() or "unknown"
+        [*debian.libraries, debian.programs], "debian", _debian_version(debian.packages)
     )
     if found is not None:
         yield found
@@ -183,31 +213,20 @@ def _first(folders: list[Path], name: str, access: int) -> Path | None:
     return None
 
 
-def _debian_library_folders() -> list[Path]:
-    multiarch = sysconfig.get_config_var("MULTIARCH")
-    if not multiarch:  # an interpreter from elsewhere does not know Debian's name for the machine
-        multiarch = f"{os.uname().machine}-linux-gnu" if sys.platform == "linux" else ""
-    base = Path("/usr/lib") / multiarch
-    return [base / "feff85exafs", base]
-
-
-@lru_cache(maxsize=1)
-def _debian_version() -> str | None:
-    """Return the version of the package ``feff85exafs`` from dpkg's records."""
+def _debian_version(packages: Path) -> str:
+    """Return the version of the package ``feff85exafs`` by dpkg's records."""
     try:
-        records = _DEBIAN_VERSIONS.read_text(encoding="utf-8", errors="replace").split("\n\n")
+        records = packages.read_text(encoding="utf-8", errors="replace").split("\n\n")
     except OSError:
-        return None
+        return "unknown"
     for record in records:
         if record.startswith("Package: feff85exafs\n"):
             fields = dict(line.split(": ", 1) for line in record.splitlines() if ": " in line)
             return f"feff85exafs {fields.get('Version', '')}".strip()
-    return None
+    return "unknown"
 
 
 def _xraylarch_version() -> str:
-    from importlib import metadata
-
     try:
         return f"xraylarch {metadata.version('xraylarch')}"
     except metadata.PackageNotFoundError:
