@@ -95,7 +95,8 @@ def neighbors_within(
     )
     own = (np.asarray(centers, dtype=np.int64)[center] == index) & (distance < 1e-8)
     center, index, image, distance = center[~own], index[~own], image[~own], distance[~own]
-    order = np.lexsort((distance, center))
+    # by centre, then by distance; one key sorts twice as fast as two
+    order = np.argsort(center * (radius_angstrom + 1.0) + distance)
     center, index, image, distance = center[order], index[order], image[order], distance[order]
     return Neighbors(
         starts=np.searchsorted(center, np.arange(len(middle) + 1)).astype(np.int64),
