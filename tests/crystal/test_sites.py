@@ -117,6 +117,8 @@ def test_absorbers_in_order_and_refusals(crystal):
         absorbers(crystal("rocksalt_NaCl"))
     with pytest.raises(NoTransitionMetalError, match="holds no Zn"):
         site_orbits(crystal("NiO"), "Zn")
+    with pytest.raises(NoTransitionMetalError, match="holds no iron; its elements are Ni, O"):
+        site_orbits(crystal("NiO"), "iron")
 
 
 def test_no_symmetry_for_atoms_on_top_of_each_other():

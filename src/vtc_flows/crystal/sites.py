@@ -262,7 +262,8 @@ def site_orbits(
     """
     if symmetry is None:
         symmetry = crystal_symmetry(structure, symprec)
-    sites = np.flatnonzero(atomic_numbers(structure) == Element(element).Z)
+    number = Element(element).Z if Element.is_valid_symbol(element) else 0
+    sites = np.flatnonzero(atomic_numbers(structure) == number)
     if sites.size == 0:
         composition = structure.composition
         raise NoTransitionMetalError(
