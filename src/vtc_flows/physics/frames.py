@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from vtc_flows.errors import InputError
-from vtc_flows.physics.orientation import maximise, maximise_about, mean_value
+from vtc_flows.physics.orientation import maximise, maximise_about, mean_values
 from vtc_flows.physics.rotations import with_canonical_signs
 from vtc_flows.physics.sams import scaled_factors
 from vtc_flows.physics.validation import finite_array
@@ -47,7 +47,8 @@ NOISE_FLOOR = 1e-6
 #: A lattice vector with less than this part of its length in the free space is skipped.
 LATTICE_FLOOR = 1e-4
 
-#: Mean SAMS must gain more than this (relative) for a frame to leave the lattice's axes.
+#: Mean SAMS must gain more than this part of it, and more than this in eV^-1/2, for a frame to
+#: leave the lattice's axes: less is the noise of a spectrum.
 WORTHWHILE_GAIN = 1e-6
 
 
@@ -155,7 +156,7 @@ def best_frame(frame: Frame, grams: Sequence[Gram]) -> Frame:
     -------
     Frame
         The same with freedom "none"; also where no frame gains more than `WORTHWHILE_GAIN`, so
-        that noise in a spectrum does not turn the axes. Else its axes are, of all that reach the
+        that rounding does not turn the axes. Else its axes are, of all that reach the
         maximum, those nearest the lattice's, and ``resolved_by`` names "sams" for "lattice".
 
     Raises
@@ -179,7 +180,7 @@ def best_frame(frame: Frame, grams: Sequence[Gram]) -> Frame:
         value, axes = maximise(factors, frame.axes)
     else:
         value, axes = maximise_about(factors, frame.axes, frame.free_axis)
-    if value - mean_value(factors, frame.axes) <= WORTHWHILE_GAIN * value:
+    if value - float(mean_values(factors, frame.axes)) <= WORTHWHILE_GAIN * max(value, 1.0):
         return frame
     decided = (*(name for name in frame.resolved_by if name != "lattice"), "sams")
     turn = frame.axes.T @ axes

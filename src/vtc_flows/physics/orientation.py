@@ -6,9 +6,13 @@ constant vectors of the pairs of axes and rho the 6 x 6 representation. A length
 of a quartic in F and has a downward kink where it vanishes, never a maximum there. Renaming the
 axes changes nothing, so only 1/24 of all rotations need be looked at. The search takes
 
-1. the mean SAMS on a fixed, even set of some hundreds of rotations in that part;
-2. every rotation that no neighbour beats, the best `MAX_STARTS` of them;
-3. from there a damped Newton ascent with the exact gradient and Hessian in omega, all at once.
+1. the mean SAMS on a fixed, even set of 320 rotations in that part;
+2. from the best of them a damped Newton ascent with the exact gradient and Hessian in omega, all
+   starts at once, in stages that go on with the best only (`STAGES`).
+
+The hard case is many sites of exactly uniaxial emission about unrelated axes: kinks cut the
+rotations into pieces with a maximum each, of nearly the same height. Starting from local maxima of
+the grid alone misses some; the stages do not.
 """
 
 from __future__ import annotations
@@ -35,17 +39,11 @@ if TYPE_CHECKING:
 #: Rotations of the search grid on the whole sphere of quaternions; 1/48 of them are distinct.
 GRID_POINTS = 48 * 320
 
-#: Neighbours of a grid rotation it has to beat to be a start.
-GRID_NEIGHBOURS = 10
-
-#: Starts that are refined, at most.
-MAX_STARTS = 16
+#: How many of the best starts go on, and for how many Newton steps at most.
+STAGES = ((128, 2), (64, 2), (24, 60))
 
 #: Maxima whose values agree to this (relative) count as equal.
 EQUAL_MAXIMA = 1e-9
-
-#: Newton steps, at most; a dozen is usual.
-MAX_STEPS = 60
 
 #: Longest Newton step, radians, and the predicted relative gain below which a start is done.
 LONGEST_STEP = 0.3
@@ -73,16 +71,17 @@ def maximise(factors: FloatArray, near: FloatArray) -> tuple[float, FloatArray]:
     frame : ndarray of shape (3, 3)
     """
     forms, weights = _distinct_forms(factors)
-    frames, designs, neighbours = _search_grid()
+    frames, designs = _search_grid()
     scan = np.sqrt(np.maximum(forms @ designs, 0.0)).reshape(len(forms), len(frames), 3)
     values = weights @ scan.sum(axis=2)
-    starts = np.flatnonzero(values >= values[neighbours].max(axis=1))
-    starts = starts[np.argsort(-values[starts], kind="stable")[:MAX_STARTS]]
-    best, found = _ascend(forms, weights, frames[starts], (0, 1, 2))
-    equal = found[best >= best.max() * (1.0 - EQUAL_MAXIMA)]
-    frame = nearest_relabelling(equal, near)
-    frame = _turned_where_free(forms, weights, frame, near)
-    return mean_value(factors, frame), frame
+    if values.max() == 0.0:
+        return 0.0, near.copy()
+    for n_starts, n_steps in STAGES:
+        frames = frames[np.argsort(-values, kind="stable")[:n_starts]]
+        values, frames = _ascend(forms, weights, frames, (0, 1, 2), n_steps)
+    frame = nearest_relabelling(_highest(factors, frames), near)
+    frame = _turned_where_free(factors, frame, near)
+    return float(mean_values(factors, frame)), frame
 
 
 def maximise_about(factors: FloatArray, axes: FloatArray, fixed: int) -> tuple[float, FloatArray]:
@@ -111,19 +110,40 @@ def maximise_about(factors: FloatArray, axes: FloatArray, fixed: int) -> tuple[f
     turns = rotation_about(angles[:, None] * np.eye(3)[fixed])
     values, _, _ = _derivatives(forms, weights, axes @ turns)
     peaks = (values >= np.roll(values, 1)) & (values >= np.roll(values, -1))
-    best, found = _ascend(forms, weights, (axes @ turns)[peaks], (fixed,))
-    equal = found[best >= best.max() * (1.0 - EQUAL_MAXIMA)]
-    reduced = _smallest_turns(axes, equal, fixed)
+    # the axes as given are a candidate too: they win where the angle makes no difference
+    starts = np.concatenate((axes[None], (axes @ turns)[peaks]))
+    _, found = _ascend(forms, weights, starts, (fixed,), STAGES[-1][1])
+    reduced = _smallest_turns(axes, _highest(factors, found), fixed)
     order = np.lexsort((reduced, np.abs(reduced).round(6)))
     frame = axes @ rotation_about(reduced[order[0]] * np.eye(3)[fixed])
-    return mean_value(factors, frame), frame
+    return float(mean_values(factors, frame)), frame
 
 
-def mean_value(factors: FloatArray, axes: FloatArray) -> float:
-    """Return the mean SAMS of sites with the given R/N in one frame."""
+def mean_values(factors: FloatArray, axes: FloatArray) -> FloatArray:
+    """
+    Return the mean SAMS of sites in frames, to the last digits also where a length vanishes.
+
+    Parameters
+    ----------
+    factors : ndarray of shape (n_sites, 6, 6)
+        R/N of every site.
+    axes : ndarray of shape (..., 3, 3)
+        Frames.
+
+    Returns
+    -------
+    ndarray of shape (...)
+    """
     m = representation_of(axes)
-    pairs = np.stack([m[:, i] - m[:, j] for i, j in _PAIRS], axis=-1)
-    return float(np.linalg.norm(factors @ pairs, axis=-2).sum(axis=-1).mean())
+    pairs = np.stack([m[..., :, i] - m[..., :, j] for i, j in _PAIRS], axis=-1)
+    lengths = np.linalg.norm(factors @ pairs[..., None, :, :], axis=-2)
+    return np.asarray(lengths.sum(axis=-1).mean(axis=-1))
+
+
+def _highest(factors: FloatArray, frames: FloatArray) -> FloatArray:
+    """Return the frames whose mean SAMS equals the highest of them."""
+    values = mean_values(factors, frames)
+    return np.asarray(frames[values >= values.max() * (1.0 - EQUAL_MAXIMA)])
 
 
 def _distinct_forms(factors: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -144,7 +164,7 @@ def _distinct_forms(factors: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def _ascend(
-    forms: FloatArray, weights: FloatArray, frames: FloatArray, free: Sequence[int]
+    forms: FloatArray, weights: FloatArray, frames: FloatArray, free: Sequence[int], n_steps: int
 ) -> tuple[FloatArray, FloatArray]:
     """
     Climb from every start to a maximum; only rotations about the `free` axes of the frame.
@@ -154,7 +174,7 @@ def _ascend(
     here = list(free)
     value, gradient, hessian = _derivatives(forms, weights, frames)
     damping = np.zeros(len(frames))
-    for _ in range(MAX_STEPS):
+    for _ in range(n_steps):
         curvature, modes = np.linalg.eigh(hessian[:, here][:, :, here])
         # |curvature| turns a saddle's ascent directions uphill; the floor keeps flat ones finite
         floor = 1e-9 * value[:, None] + np.finfo(float).tiny
@@ -248,7 +268,7 @@ def _generators() -> FloatArray:
 
 
 @cache
-def _search_grid() -> tuple[FloatArray, FloatArray, NDArray[np.intp]]:
+def _search_grid() -> tuple[FloatArray, FloatArray]:
     """
     Return the fixed grid of rotations that are distinct up to the names of the axes.
 
@@ -260,8 +280,6 @@ def _search_grid() -> tuple[FloatArray, FloatArray, NDArray[np.intp]]:
     frames : ndarray of shape (n, 3, 3)
     designs : ndarray of shape (21, 3 n)
         Column (k, pair) weighs the upper triangle of a form to the squared length of the pair.
-    neighbours : ndarray of shape (n, GRID_NEIGHBOURS)
-        The nearest other grid rotations, axes renamed freely.
     """
     s = np.arange(GRID_POINTS) + 0.5
     alpha = 2.0 * np.pi * s / np.sqrt(2.0)
@@ -287,10 +305,7 @@ def _search_grid() -> tuple[FloatArray, FloatArray, NDArray[np.intp]]:
     outer_products = pairs[..., :, None] * pairs[..., None, :]
     twice = np.where(_UPPER[0] == _UPPER[1], 1.0, 2.0)
     designs = outer_products[..., _UPPER[0], _UPPER[1]].reshape(-1, 21).T * twice[:, None]
-    relative = np.einsum("nji,mjk->nmik", frames, frames)
-    nearness = np.einsum("nmik,pik->nmp", relative, axis_relabellings()).max(axis=2)
-    neighbours = np.argsort(-nearness, axis=1, kind="stable")[:, 1 : GRID_NEIGHBOURS + 1]
-    return frames, np.ascontiguousarray(designs), neighbours
+    return frames, np.ascontiguousarray(designs)
 
 
 def _smallest_turns(axes: FloatArray, frames: FloatArray, fixed: int) -> FloatArray:
@@ -302,14 +317,12 @@ def _smallest_turns(axes: FloatArray, frames: FloatArray, fixed: int) -> FloatAr
     return reduced
 
 
-def _turned_where_free(
-    forms: FloatArray, weights: FloatArray, frame: FloatArray, near: FloatArray
-) -> FloatArray:
+def _turned_where_free(factors: FloatArray, frame: FloatArray, near: FloatArray) -> FloatArray:
     """Turn a maximal frame towards `near` about an axis whose rotation changes nothing."""
     angles = np.deg2rad([11.0, 23.0, 37.0, 59.0, 71.0])
     for fixed in range(3):
         turned = frame @ rotation_about(angles[:, None] * np.eye(3)[fixed])
-        value = _derivatives(forms, weights, np.concatenate((frame[None], turned)))[0]
+        value = mean_values(factors, np.concatenate((frame[None], turned)))
         if np.ptp(value) <= EQUAL_MAXIMA * value[0]:
             i, j = (fixed + 1) % 3, (fixed + 2) % 3
             relative = near.T @ frame

@@ -30,6 +30,9 @@ FWHM_PER_SIGMA = 2.0 * sqrt(2.0 * log(2.0))
 #: Part of the window that the data may lack at each end (and never more than one grid step).
 MISSING_FRACTION = 0.01
 
+#: FWHM below which a Gaussian changes nothing that a spectrum resolves.
+NARROWEST_EV = 1e-9
+
 #: Distance, in standard deviations, beyond which a Gaussian has no more effect in float64.
 REACH_SIGMA = 9.0
 
@@ -216,7 +219,7 @@ def gaussian_broaden(energy_ev: ArrayLike, values: ArrayLike, fwhm_ev: float) ->
         )
     if not (np.isfinite(fwhm_ev) and fwhm_ev >= 0):
         raise InputError(f"broadening of {fwhm_ev} eV FWHM is not a width; give 0 or more")
-    if fwhm_ev == 0:
+    if fwhm_ev < NARROWEST_EV:
         return table.copy()
     sigma = fwhm_ev / FWHM_PER_SIGMA
     flat = table.reshape(energy.size, -1)
