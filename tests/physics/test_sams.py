@@ -213,7 +213,8 @@ def test_the_same_call_gives_the_same_bits(make_spectrum):
         ),
         (lambda: sam(uniaxial([0, 0, 1]), 1.1 * np.eye(3)), "not orthonormal"),
         (lambda: gram_rotated(uniaxial([0, 0, 1]), np.ones((3, 3))), "not orthonormal"),
-        (lambda: sams(uniaxial([0, 0, 1]), np.stack([np.eye(3)] * 2)), "frame has shape"),
+        (lambda: sams(uniaxial([0, 0, 1]), np.stack([np.eye(3)] * 2)), "for one frame"),
+        (lambda: mean_sams([uniaxial([0, 0, 1])], np.eye(2)), "frame has shape"),
     ],
 )
 def test_bad_input_is_refused(call, message):

@@ -25,6 +25,7 @@ import numpy as np
 from vtc_flows.physics.rotations import (
     axis_relabellings,
     nearest_relabelling,
+    pair_vectors,
     representation_of,
     rotation_about,
 )
@@ -49,7 +50,6 @@ EQUAL_MAXIMA = 1e-9
 LONGEST_STEP = 0.3
 SMALLEST_GAIN = 1e-14
 
-_PAIRS = ((0, 1), (0, 2), (1, 2))
 _UPPER = np.triu_indices(6)
 _TANGENT = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
@@ -134,9 +134,8 @@ def mean_values(factors: FloatArray, axes: FloatArray) -> FloatArray:
     -------
     ndarray of shape (...)
     """
-    m = representation_of(axes)
-    pairs = np.stack([m[..., :, i] - m[..., :, j] for i, j in _PAIRS], axis=-1)
-    lengths = np.linalg.norm(factors @ pairs[..., None, :, :], axis=-2)
+    rooted = factors @ pair_vectors(axes)[..., None, :, :]
+    lengths = np.sqrt((rooted * rooted).sum(axis=-2))
     return np.asarray(lengths.sum(axis=-1).mean(axis=-1))
 
 
@@ -242,8 +241,7 @@ def _derivative_table() -> FloatArray:
     """
     generators = _generators()
     columns = []
-    for i, j in _PAIRS:
-        d = np.eye(6)[i] - np.eye(6)[j]
+    for d in pair_vectors(np.eye(3)).T:
         moved = generators @ d
         columns.append(np.outer(d, d))
         columns += [2.0 * np.outer(d, moved[a]) for a in range(3)]
@@ -300,8 +298,7 @@ def _search_grid() -> tuple[FloatArray, FloatArray]:
     )
     closeness = np.einsum("nij,pij->np", frames, axis_relabellings())
     frames = frames[np.trace(frames, axis1=1, axis2=2) >= closeness.max(axis=1) - 1e-12]
-    m = representation_of(frames)
-    pairs = np.stack([m[:, :, i] - m[:, :, j] for i, j in _PAIRS], axis=1)
+    pairs = np.swapaxes(pair_vectors(frames), 1, 2)
     outer_products = pairs[..., :, None] * pairs[..., None, :]
     twice = np.where(_UPPER[0] == _UPPER[1], 1.0, 2.0)
     designs = outer_products[..., _UPPER[0], _UPPER[1]].reshape(-1, 21).T * twice[:, None]

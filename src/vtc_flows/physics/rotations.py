@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vtc_flows.physics.tensors import COLUMNS, ROWS
 from vtc_flows.physics.validation import finite_array, orthonormal
 
 if TYPE_CHECKING:
@@ -15,7 +16,11 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float64]
 
-SQRT2 = np.sqrt(2.0)
+#: Factors that turn packed components into the scaled 6-vector, whose norm is that of the tensor.
+SCALE = np.array([1.0, 1.0, 1.0, np.sqrt(2.0), np.sqrt(2.0), np.sqrt(2.0)])
+
+#: Pairs of axes (12), (13), (23), as indices of the first and of the second.
+FIRST, SECOND = np.array([0, 0, 1]), np.array([1, 2, 2])
 
 #: Two frames count as equally near a third when the cosines of their distances differ by less.
 TIE_DECIMALS = 6
@@ -50,12 +55,35 @@ def representation(rotation: ArrayLike) -> FloatArray:
 
 def representation_of(w: FloatArray) -> FloatArray:
     """Return what `representation` returns, for matrices known to be orthonormal."""
-    first, second = [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]
-    # element (ij, kl) of sym(W (x) W): W_ik W_jl for the diagonal columns, both orders otherwise
-    direct = w[..., first, :][..., :, first] * w[..., second, :][..., :, second]
-    crossed = w[..., first, :][..., :, second] * w[..., second, :][..., :, first]
-    scale = np.array([1.0, 1.0, 1.0, SQRT2, SQRT2, SQRT2])
-    return np.asarray((direct + crossed) * (0.5 * scale[:, None] * scale[None, :]))
+    upper, lower = w[..., ROWS, :], w[..., COLUMNS, :]
+    # element (ij, kl) of sym(W (x) W): the mean of W_ik W_jl and W_il W_jk
+    direct = upper[..., ROWS] * lower[..., COLUMNS]
+    crossed = upper[..., COLUMNS] * lower[..., ROWS]
+    return np.asarray((direct + crossed) * (0.5 * SCALE[:, None] * SCALE))
+
+
+def pair_vectors(axes: FloatArray) -> FloatArray:
+    """
+    Return the 6-vectors m_i - m_j of the pairs of axes (12), (13), (23) as columns.
+
+    m_i is the scaled 6-vector of ``f_i f_i^T``: the spectrum along f_i is m_i . t(E).
+
+    Parameters
+    ----------
+    axes : ndarray of shape (..., 3, 3)
+        Frames known to be orthonormal.
+
+    Returns
+    -------
+    ndarray of shape (..., 6, 3)
+
+    Examples
+    --------
+    >>> pair_vectors(np.eye(3))[:3].tolist()
+    [[1.0, 1.0, 0.0], [-1.0, 0.0, 1.0], [0.0, -1.0, -1.0]]
+    """
+    m = axes[..., ROWS, :] * axes[..., COLUMNS, :] * SCALE[:, None]
+    return np.asarray(m[..., FIRST] - m[..., SECOND])
 
 
 def rotation_about(omega: ArrayLike) -> FloatArray:

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vtc_flows.errors import InputError
-from vtc_flows.physics.orientation import maximise
-from vtc_flows.physics.rotations import SQRT2, representation, representation_of
+from vtc_flows.physics.orientation import maximise, mean_values
+from vtc_flows.physics.rotations import FIRST, SCALE, SECOND, pair_vectors, representation
 from vtc_flows.physics.validation import finite_array, orthonormal
 from vtc_flows.physics.windows import (
     DEFAULT_WINDOW_EV,
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     FloatArray = NDArray[np.float64]
-
-#: Pairs of axes (12), (13), (23), as indices of the first and of the second.
-FIRST, SECOND = np.array([0, 0, 1]), np.array([1, 2, 2])
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +115,7 @@ def gram(
             f"the isotropic spectrum integrates to {norm:g} over {window} eV; SAMS needs a "
             "positive intensity: check the spectrum and the window"
         )
-    scaled = inside * np.array([1.0, 1.0, 1.0, SQRT2, SQRT2, SQRT2])
+    scaled = inside * SCALE
     scaled[:, :3] -= iso
     rooted = np.sqrt(weights)[:, None] * scaled
     if len(rooted) < 6:  # a square factor whatever the number of points
@@ -193,7 +190,10 @@ def sams(of: Gram, frame: ArrayLike) -> float:
     >>> round(sams(along_z, np.eye(3)), 12)
     3.0
     """
-    return float(_pair_lengths(of, finite_array(frame, "frame", (3, 3), leading=False)).sum())
+    lengths = _pair_lengths(of, frame)
+    if lengths.ndim > 1:
+        raise InputError(f"SAMS is for one frame, these are {lengths.shape[:-1]}; use `sam`")
+    return float(lengths.sum())
 
 
 def mean_sams(grams: Sequence[Gram], frame: ArrayLike) -> float:
@@ -219,8 +219,7 @@ def mean_sams(grams: Sequence[Gram], frame: ArrayLike) -> float:
     3.0
     """
     axes = orthonormal(finite_array(frame, "frame", (3, 3), leading=False), "frame")
-    lengths = np.linalg.norm(scaled_factors(grams) @ _pair_vectors(axes), axis=-2)
-    return float(lengths.sum(axis=-1).mean())
+    return float(mean_values(scaled_factors(grams), axes))
 
 
 def maximum_sams(grams: Sequence[Gram], near: ArrayLike | None = None) -> tuple[float, FloatArray]:
@@ -286,13 +285,7 @@ def right_handed(frame: ArrayLike) -> FloatArray:
     return axes
 
 
-def _pair_vectors(axes: FloatArray) -> FloatArray:
-    """Return m_i - m_j for the three pairs as columns, shape (..., 6, 3)."""
-    m = representation_of(axes)
-    return m[..., :, FIRST] - m[..., :, SECOND]
-
-
 def _pair_lengths(of: Gram, frame: ArrayLike) -> FloatArray:
     """Return SAM_12, SAM_13, SAM_23, shape (..., 3)."""
-    vectors = _pair_vectors(orthonormal(frame, "frame"))
-    return np.asarray(np.linalg.norm(of.factor @ vectors, axis=-2) / of.norm)
+    rooted = of.factor @ pair_vectors(orthonormal(frame, "frame"))
+    return np.asarray(np.sqrt((rooted * rooted).sum(axis=-2)) / of.norm)

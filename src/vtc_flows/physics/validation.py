@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 ORTHONORMAL_TOLERANCE = 1e-6
 
 
+_UNIT = np.eye(3)
+
+
 def finite_array(
     value: ArrayLike, name: str, trailing: tuple[int | None, ...], *, leading: bool = True
 ) -> NDArray[np.float64]:
@@ -73,8 +76,8 @@ def orthonormal(value: ArrayLike, name: str) -> NDArray[np.float64]:
     (3, 3)
     """
     matrices = finite_array(value, name, (3, 3))
-    products = np.swapaxes(matrices, -1, -2) @ matrices
-    off = np.abs(products - np.eye(3)).max(initial=0.0)
+    products = matrices.swapaxes(-1, -2) @ matrices
+    off = np.abs(products - _UNIT).max(initial=0.0)
     if off > ORTHONORMAL_TOLERANCE:
         raise InputError(
             f"{name} is not orthonormal: M^T M differs from 1 by {off:.1e} "
