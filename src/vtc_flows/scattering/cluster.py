@@ -148,7 +148,7 @@ class ClusterGeometry:
         self._block_lmax = int(limits[potentials].max())
         self._center_lmax = int(limits[potentials[0]])
         wanted = range(self._center_lmax + 1) if source_l is None else source_l
-        self._source_l = np.array([x for x in wanted if x <= self._center_lmax], dtype=np.intp)
+        source = np.array([x for x in wanted if x <= self._center_lmax], dtype=np.intp)
         species = potentials if use_symmetry else np.arange(self.n_atoms)
         symmetry = sign_symmetry(positions, species)
         self._frame = symmetry.frame
@@ -157,11 +157,10 @@ class ClusterGeometry:
         corners = np.array(list(product((0, 1), repeat=3)))
         characters = np.unique(np.where((symmetry.signs < 0) @ corners.T % 2, -1, 1), axis=1).T
         self._sectors: list[Sector] = []
-        for character in characters:
-            states = StateList.of_sector(symmetry, character, potentials, limits, self._block_lmax)
-            sector = Sector(states, symmetry, pairs, self._block_lmax, self._source_l)
-            if len(sector.sources):
-                self._sectors.append(sector)
+        for character in characters if self.n_atoms > 1 else ():
+            states = StateList.of_sector(symmetry, character, potentials, limits, source)
+            if len(states.sources):
+                self._sectors.append(Sector(states, symmetry, pairs))
         self._strength = _Strength(potentials, pairs, limits, self._block_lmax)
         n_states = int(((limits[potentials] + 1) ** 2).sum())
         self.facts = SolverFacts(n_states, len(self._sectors))
@@ -188,8 +187,9 @@ class ClusterGeometry:
                 )
                 if solution is not None:
                     self.facts.record(number, len(layout.strong), solution)
-                    states = sector.states.index[sector.sources]
-                    signs = sector.parity[sector.sources][:, None]
+                    sources = sector.states.sources
+                    states = sector.states.index[sources]
+                    signs = sector.states.parity[sources][:, None]
                     center[np.ix_(states, states)] = signs * solution.block
                     break
         return center

@@ -77,14 +77,14 @@ def solve_sector(
         None where the tolerance is not reached: more states have to be strong.
     """
     strong_strong, weak_strong, weak_weak = layout.fill(table)
-    strong = _StrongBlock(strong_strong, sector.parity[layout.strong])
+    strong = _StrongBlock(strong_strong, sector.states.parity[layout.strong])
     right = np.asfortranarray(columns[layout.strong])
     solved = strong.solve(right)
     direct = (right.T @ solved).astype(np.complex128)
     if len(layout.weak) == 0:
         return Solution(direct, 0.0, 0)
 
-    signs = sector.parity[layout.weak].astype(np.complex64)[:, None]
+    signs = sector.states.parity[layout.weak].astype(np.complex64)[:, None]
     start = columns[layout.weak] - weak_strong @ solved
     basis: list[Complex64] = []
     images: list[Complex64] = []

@@ -94,7 +94,7 @@ def xes_mesh(horizontal_ha: Floats, fermi_ha: float, loss_ha: float) -> EnergyMe
     --------
     >>> mesh = xes_mesh(np.array([-0.6, -0.55, -0.5, -0.45]), -0.5, 0.0166)
     >>> mesh.n_horizontal, mesh.fermi_index, int(mesh.matters.sum())
-    (4, 2, 8)
+    (4, 2, 14)
     """
     horizontal = np.asarray(horizontal_ha, dtype=np.float64)
     if horizontal.ndim != 1 or len(horizontal) == 0 or np.any(np.diff(horizontal) <= 0):

@@ -156,8 +156,8 @@ class PairTable:
 
         Rows run over ``(vector, L, L')``, columns over ``(distance, l'')``.
         """
-        factors = angular_factors(self.vectors, lmax).astype(np.float32)
-        factors[np.abs(factors) < 1e-7] = 0.0
+        factors = angular_factors(self.vectors, lmax)
+        factors[np.abs(factors) < 1e-10] = 0.0
         n_vectors, n_states, _, n_waves = factors.shape
         vector, left, right, wave = np.nonzero(factors)
         rows = (vector * n_states + left) * n_states + right

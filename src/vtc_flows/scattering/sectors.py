@@ -43,14 +43,23 @@ class StateList:
         Atom that stands for its images, and its state ``L``.
     kind : ndarray, shape (n,)
         ``potential * (lmax + 1) + l``: states of a kind have the same ``t``.
+    parity : ndarray, shape (n,)
+        ``(-1)**l``.
+    sources : ndarray
+        The states of the first atom that are asked for (columns).
     characters : ndarray, shape (g,)
         Sign of the sector under each operation.
+    block_lmax : int
+        Largest ``l`` of any atom.
     """
 
     atom: Integers
     index: Integers
     kind: Integers
+    parity: NDArray[np.float32]
+    sources: Integers
     characters: Integers
+    block_lmax: int
 
     @classmethod
     def of_sector(
@@ -59,10 +68,11 @@ class StateList:
         characters: Integers,
         potentials: Integers,
         lmax: Integers,
-        block_lmax: int,
+        source_l: Integers,
     ) -> StateList:
         """List the states of the atoms that stand for their orbits, first atom first."""
         n_atoms = len(potentials)
+        block_lmax = int(lmax[potentials].max())
         representatives = np.flatnonzero(symmetry.images.min(axis=0) == np.arange(n_atoms))
         counts = (lmax[potentials[representatives]] + 1) ** 2
         atom = np.repeat(representatives, counts)
@@ -71,8 +81,16 @@ class StateList:
         stays = symmetry.images[:, atom] == atom
         allowed = np.all(~stays | (signs[:, index] == characters[:, None]), axis=0)
         atom, index = atom[allowed], index[allowed]
-        kind = potentials[atom] * (block_lmax + 1) + state_l(block_lmax)[index]
-        return cls(atom, index, kind, characters)
+        degree = state_l(block_lmax)[index]
+        return cls(
+            atom,
+            index,
+            potentials[atom] * (block_lmax + 1) + degree,
+            parity(block_lmax)[index].astype(np.float32),
+            np.flatnonzero((atom == 0) & np.isin(degree, source_l)),
+            characters,
+            block_lmax,
+        )
 
 
 class Layout:
@@ -124,79 +142,41 @@ class Sector:
         The operations behind it.
     pairs : PairTable
         Difference vectors, in the frame of the operations.
-    block_lmax : int
-        Largest ``l`` of any atom.
-    source_l : ndarray
-        The first atom's states of these ``l`` are the sources (columns).
     """
 
-    def __init__(
-        self,
-        states: StateList,
-        symmetry: SignSymmetry,
-        pairs: PairTable,
-        block_lmax: int,
-        source_l: Integers,
-    ) -> None:
+    def __init__(self, states: StateList, symmetry: SignSymmetry, pairs: PairTable) -> None:
         self.states = states
-        self.parity = parity(block_lmax)[states.index].astype(np.float32)
-        degrees = state_l(block_lmax)[states.index]
-        self.sources = np.flatnonzero((states.atom == 0) & np.isin(degrees, source_l))
         self._layouts: OrderedDict[bytes, Layout] = OrderedDict()
-        self._find_elements(symmetry, pairs, block_lmax)
+        self._find_elements(symmetry, pairs)
 
-    def _find_elements(self, symmetry: SignSymmetry, pairs: PairTable, block_lmax: int) -> None:
+    def _find_elements(self, symmetry: SignSymmetry, pairs: PairTable) -> None:
         """Find the distinct combinations and where each element of the matrix takes its value."""
         states = self.states
         n = len(states.atom)
-        waves_of_values = pairs.coefficients(block_lmax)
+        waves_of_values = pairs.coefficients(states.block_lmax)
         row, column = np.tril_indices(n)
-        places, factors = _combinations(states, symmetry, pairs, block_lmax, row, column)
-        generator = np.random.default_rng(1)
-        probe = waves_of_values @ generator.normal(size=(waves_of_values.shape[1], 2))
-        by_kind = generator.uniform(1.0, 2.0, size=int(states.kind.max()) + 1)
-        finger = np.einsum("ke,kec->ec", factors, probe[places])
-        finger *= (by_kind[states.kind[row]] * by_kind[states.kind[column]])[:, None]
-        sign = np.where(finger[:, 0] < 0, -1, 1)
-        keys = np.rint(finger * (sign[:, None] * 1e9)).astype(np.int64)
-        hashed = keys[:, 0] * np.int64(6364136223846793005) + keys[:, 1]
-        _, first, inverse = np.unique(hashed, return_index=True, return_inverse=True)
-        nothing = np.all(np.abs(keys[first]) < 100, axis=1)
-        kept = np.flatnonzero(~nothing)
-        number = np.full(len(first), -1)
-        number[kept] = np.arange(len(kept))
-        first = first[kept]
-        # The table of values: one zero, the values, their negatives.
-        entry = number[inverse]
-        relative = sign * np.where(entry >= 0, sign[first][entry], 1)
-        place = np.where(entry < 0, 0, np.where(relative > 0, 1 + entry, 1 + len(kept) + entry))
+        places, factors = _combinations(states, symmetry, pairs, row, column)
+        probe = _probe(waves_of_values)
+        fingers = np.einsum("ke,kec->ec", factors, probe[places])
+        fingers *= _mark(states.kind, row, column)[:, None]
+        first, place = _distinct(fingers)
         self._element = np.empty((n, n), dtype=np.int32)
         self._element[row, column] = place
         self._element[column, row] = place
         selection = csr_array(
             (
                 factors[:, first].ravel(),
-                (np.tile(np.arange(len(kept)), len(places)), places[:, first].ravel()),
+                (np.tile(np.arange(len(first)), len(places)), places[:, first].ravel()),
             ),
-            shape=(len(kept), waves_of_values.shape[0]),
+            shape=(len(first), waves_of_values.shape[0]),
         )
-        combined = (selection @ waves_of_values).tocsr()
-        combined.data[np.abs(combined.data) < 1e-9] = 0.0
-        combined.eliminate_zeros()
-        self._combined = csr_array(
-            (
-                combined.data.astype(np.complex64),
-                combined.indices.astype(np.int32),
-                combined.indptr.astype(np.int32),
-            ),
-            shape=combined.shape,
-        )
+        self._combined = _compact(selection @ waves_of_values)
         n_kinds = int(states.kind.max()) + 1
         self._kind_pair = states.kind[row[first]] * n_kinds + states.kind[column[first]]
         self._n_kinds = n_kinds
-        self._table = np.zeros(2 * len(kept) + 1, dtype=np.complex64)
+        self._table = np.zeros(2 * len(first) + 1, dtype=np.complex64)
         self._bare = np.zeros_like(self._table)
-        self._source_element = self._element[:, self.sources].astype(np.intp)
+        self._source_element = self._element[:, states.sources].astype(np.intp)
 
     def layout(self, strong_kinds: NDArray[np.bool_], kept_kinds: NDArray[np.bool_]) -> Layout:
         """Element lists with the strong kinds first and the kinds that are not kept left out."""
@@ -251,14 +231,13 @@ def _combinations(
     states: StateList,
     symmetry: SignSymmetry,
     pairs: PairTable,
-    block_lmax: int,
     row: Integers,
     column: Integers,
 ) -> tuple[Integers, Floats]:
     """For each element: which values of the pair table enter, and with which factors."""
-    n_states = (block_lmax + 1) ** 2
-    signs = harmonic_signs(block_lmax, symmetry.signs)
-    state_parity = parity(block_lmax)
+    n_states = (states.block_lmax + 1) ** 2
+    signs = harmonic_signs(states.block_lmax, symmetry.signs)
+    state_parity = parity(states.block_lmax)
     orbit_size = np.array([len(np.unique(images)) for images in symmetry.images.T])
     stabiliser = len(symmetry.signs) / orbit_size
     left_atom, left = states.atom[row], states.index[row]
@@ -278,3 +257,56 @@ def _combinations(
             vector < 0, 0.0, weight * states.characters[k] * signs[k, right] * reversed_sign
         )
     return places, factors
+
+
+def _probe(waves_of_values: csr_array) -> Floats:
+    """Two random numbers for each value: equal combinations, and only they, give equal sums."""
+    waves = np.random.default_rng(1).normal(size=(waves_of_values.shape[1], 2))
+    probe: Floats = waves_of_values @ waves
+    return probe
+
+
+def _mark(kind: Integers, row: Integers, column: Integers) -> Floats:
+    """Factor that keeps elements between different kinds of states apart."""
+    marks = np.random.default_rng(2).uniform(1.0, 2.0, size=int(kind.max()) + 1)
+    factor: Floats = marks[kind[row]] * marks[kind[column]]
+    return factor
+
+
+def _distinct(fingers: Floats) -> tuple[Integers, Integers]:
+    """
+    Find the elements that differ by more than a sign.
+
+    Parameters
+    ----------
+    fingers : ndarray, shape (n, 2)
+        Elements with equal fingers are equal.
+
+    Returns
+    -------
+    first : ndarray, shape (k,)
+        An example of each distinct element that is not zero.
+    place : ndarray, shape (n,)
+        Where each element stands in a table of one zero, the distinct values, their negatives.
+    """
+    sign = np.where(fingers[:, 0] < 0, -1, 1)
+    keys = np.rint(fingers * (sign[:, None] * 1e9)).astype(np.int64)
+    hashed = keys[:, 0] * np.int64(6364136223846793005) + keys[:, 1]
+    _, first, inverse = np.unique(hashed, return_index=True, return_inverse=True)
+    kept = np.flatnonzero(np.any(np.abs(keys[first]) > 100, axis=1))
+    number = np.full(len(first), -1)
+    number[kept] = np.arange(len(kept))
+    first, entry = first[kept], number[inverse]
+    same_sign = sign == sign[first][entry] if len(first) else np.ones(len(sign), dtype=bool)
+    place = np.where(entry < 0, 0, 1 + entry + np.where(same_sign, 0, len(first)))
+    return first, place
+
+
+def _compact(matrix: csr_array) -> csr_array:
+    """Drop what cancelled, and go to the types of the products."""
+    matrix = matrix.tocsr()
+    matrix.data[np.abs(matrix.data) < 1e-9] = 0.0
+    matrix.eliminate_zeros()
+    data = matrix.data.astype(np.complex64)
+    indices, starts = matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32)
+    return csr_array((data, indices, starts), shape=matrix.shape)
