@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import re
 import subprocess
 import sys
@@ -119,8 +120,6 @@ def test_drawing_of_the_errors_is_the_real_tree():
     ],
 )
 def test_errors_survive_the_way_between_processes(name):
-    import pickle
-
     error = getattr(errors, name)("what happened")
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again)) == (type(error), str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -144,7 +145,7 @@ def feature_record(
 
 def structure_dict(structure: Structure) -> dict[str, Any]:
     """Return a structure as data, without the marks that make stores turn it into an object."""
-    content: dict[str, Any] = structure.as_dict()
+    content: dict[str, Any] = json.loads(structure.to_json())
     return {key: value for key, value in content.items() if not key.startswith("@")}
 
 

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from matplotlib import image
+
+from vtc_flows.errors import InputError
+from vtc_flows.plots import record_figure, record_png
+from vtc_flows.workflow.batch import Task, run_task
+from vtc_flows.workflow.flows import PolarizedXesFlowMaker
+from vtc_flows.workflow.jobs import SiteXesMaker
+
+
+@pytest.fixture
+def record(structure_file):
+    from vtc_flows.crystal.sources import load_structures
+
+    (one,) = load_structures([structure_file("triclinic_Fe2P2O7")])
+    maker = PolarizedXesFlowMaker(site_maker=SiteXesMaker(engine="analytic_engine:make"))
+    (made,) = run_task(Task(one, "Fe", 2), maker)
+    return made
+
+
+def test_picture_shows_what_the_record_holds(record):
+    figure = record_figure(record)
+    spectra = [axes for axes in figure.axes if axes.lines]
+    matrices = [axes for axes in figure.axes if axes.images]
+    assert len(spectra) == len(matrices) == len(record.sites) == 2
+    site = record.sites[0]
+    isotropic, *polarized = spectra[0].lines[:4]
+    total = np.sum([line.get_ydata() for line in polarized], axis=0)
+    assert np.allclose(total / 3, isotropic.get_ydata())
+    assert np.allclose(isotropic.get_xdata(), np.array(site.energy_ev) - site.e_fermi_ev)
+    assert np.allclose(matrices[0].images[0].get_array(), site.sam)
+
+
+def test_no_texts_overlap(record):
+    figure = record_figure(record)
+    figure.canvas.draw()
+    renderer = figure.canvas.get_renderer()
+    outside = [figure._suptitle, *(legend for legend in figure.legends)]
+    titles = [axes.title if not axes.lines else axes._left_title for axes in figure.axes]
+    boxes = [item.get_window_extent(renderer) for item in (*outside, *titles)]
+    boxes += [axes.xaxis.get_tightbbox(renderer) for axes in figure.axes]
+    assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :] if a.overlaps(b)]
+
+
+def test_png_can_be_read_and_pyplot_is_left_alone(record, tmp_path):
+    (tmp_path / "x.png").write_bytes(record_png(record))
+    pixels = image.imread(tmp_path / "x.png")
+    assert pixels.shape[0] > 500
+    assert pixels.std() > 0.05
+    assert "matplotlib.pyplot" not in sys.modules
+
+
+def test_record_without_spectra_cannot_be_drawn(record):
+    with pytest.raises(InputError, match=record.record_id):
+        record_figure(record.model_copy(update={"sites": []}))
