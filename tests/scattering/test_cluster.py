@@ -57,7 +57,7 @@ def test_krylov_agrees_with_factorising_all(seed):
     quick = ClusterGeometry(positions, potentials, lmax, source_l=(1,))
     expected = exact.dipole_block(momentum, amplitudes)
     found = quick.dipole_block(momentum, amplitudes)
-    assert np.abs(found - expected).max() < 5e-5 * np.abs(expected).max()
+    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
     assert quick.facts.strong_states < exact.facts.strong_states
 
 
@@ -70,7 +70,7 @@ def test_a_partition_that_stalls_is_followed_by_the_next(random_cluster, direct_
     found = geometry.dipole_block(one.momentum, one.amplitudes)
     assert geometry.facts.partitions == {1: 1}
     expected = direct_dipole(one.positions, one.potentials, one.lmax, one.momentum, one.amplitudes)
-    np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
 @settings(max_examples=20, deadline=None)
@@ -83,7 +83,7 @@ def test_propagator_turns_with_the_cluster(random_cluster, seed):
     plain = before.dipole_block(one.momentum, one.amplitudes)
     turned = after.dipole_block(one.momentum, one.amplitudes)
     np.testing.assert_allclose(
-        turned, rotation @ plain @ rotation.T, atol=2e-5 * np.abs(plain).max()
+        turned, rotation @ plain @ rotation.T, atol=1e-4 * np.abs(plain).max()
     )
 
 
@@ -96,7 +96,7 @@ def test_order_of_the_neighbours_does_not_matter(random_cluster, seed):
     shuffled = ClusterGeometry(one.positions[order], one.potentials[order], one.lmax)
     expected = plain.dipole_block(one.momentum, one.amplitudes)
     found = shuffled.dipole_block(one.momentum, one.amplitudes)
-    np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_propagator_is_symmetric_between_p_states(random_cluster):

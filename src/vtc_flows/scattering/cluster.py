@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from vtc_flows.errors import ClusterError
 from vtc_flows.scattering.angular import P_STATES, gaunt
+from vtc_flows.scattering.elements import SectorElements, StateList
 from vtc_flows.scattering.elimination import Solution, solve_sector
 from vtc_flows.scattering.propagator import PairTable, outgoing_waves
-from vtc_flows.scattering.sectors import Sector, StateList
+from vtc_flows.scattering.sectors import Sector, ValueTable
 from vtc_flows.scattering.symmetry import sign_symmetry
 
 Floats = NDArray[np.float64]
@@ -156,11 +157,18 @@ class ClusterGeometry:
         self._distances = pairs.distances
         corners = np.array(list(product((0, 1), repeat=3)))
         characters = np.unique(np.where((symmetry.signs < 0) @ corners.T % 2, -1, 1), axis=1).T
-        self._sectors: list[Sector] = []
+        elements = []
         for character in characters if self.n_atoms > 1 else ():
             states = StateList.of_sector(symmetry, character, potentials, limits, source)
             if len(states.sources):
-                self._sectors.append(Sector(states, symmetry, pairs))
+                elements.append(SectorElements.of_sector(states, symmetry, pairs))
+        self._sectors: list[Sector] = []
+        if elements:
+            self._table = ValueTable(elements, len(limits) * (self._block_lmax + 1))
+            ends = np.cumsum([len(each.kind_pair) for each in elements])
+            for each, end in zip(elements, ends, strict=True):
+                offset = int(end) - len(each.kind_pair)
+                self._sectors.append(Sector(each, self._table, offset))
         self._strength = _Strength(potentials, pairs, limits, self._block_lmax)
         n_states = int(((limits[potentials] + 1) ** 2).sum())
         self.facts = SolverFacts(n_states, len(self._sectors))
@@ -176,14 +184,15 @@ class ClusterGeometry:
         waves64 = waves.astype(np.complex64).ravel()
         weights = np.sqrt(amplitudes).astype(np.complex64).ravel()
         strength = self._strength.of_kinds(np.abs(amplitudes), np.abs(waves) ** 2)
+        scaled, bare = self._table.evaluate(waves64, weights)
         for sector in self._sectors:
-            table, columns = sector.evaluate(waves64, weights)
+            columns = sector.columns(bare, weights)
             small = len(sector.states.atom) <= SMALL_SECTOR
             partitions = SMALL_SECTOR_PARTITIONS if small else self.partitions
             for number, partition in enumerate(partitions):
                 layout = sector.layout(strength >= partition.strong, strength >= partition.kept)
                 solution = solve_sector(
-                    sector, layout, table, columns, self.tolerance, partition.max_products
+                    sector, layout, scaled, columns, self.tolerance, partition.max_products
                 )
                 if solution is not None:
                     self.facts.record(number, len(layout.strong), solution)
@@ -238,7 +247,7 @@ class _Strength:
     def __init__(
         self, potentials: Integers, pairs: PairTable, lmax: Integers, block_lmax: int
     ) -> None:
-        n_potentials, n_waves = len(lmax), 2 * block_lmax + 1
+        n_potentials = len(lmax)
         count = np.zeros((n_potentials, n_potentials, len(pairs.distances)))
         row, column = np.nonzero(pairs.vector_id >= 0)
         distance = pairs.distance_id[pairs.vector_id[row, column]]
@@ -249,15 +258,18 @@ class _Strength:
         squares = 4 * np.pi * gaunt(block_lmax) ** 2
         for axis, degree in ((0, block_lmax), (1, block_lmax), (2, 2 * block_lmax)):
             squares = np.add.reduceat(squares, np.arange(degree + 1) ** 2, axis=axis)
-        self._squares = squares / (2 * np.arange(block_lmax + 1) + 1)[:, None, None]
-        self._shape = (n_potentials, len(pairs.distances), n_waves)
+        squares = squares / (2 * np.arange(block_lmax + 1) + 1)[:, None, None]
+        self._squares = squares.reshape(-1, 2 * block_lmax + 1).T
         self._present = np.arange(block_lmax + 1) <= lmax[:, None]
 
     def of_kinds(self, amplitudes: Floats, intensities: Floats) -> Floats:
         """Root of the summed squares of a row of ``S H S``, for each kind of state."""
         amplitudes = amplitudes * self._present
         seen = self._neighbours @ intensities  # (potential, potential, l'')
-        spread = np.einsum("bm,lmw,abw->al", amplitudes, self._squares, seen, optimize=True)
+        pairs = seen @ self._squares  # (potential, potential, l l')
+        n, degrees = amplitudes.shape
+        coupling = pairs.reshape(n, n, degrees, degrees)
+        spread = (coupling * amplitudes[None, :, None, :]).sum(axis=(1, 3))
         strength: Floats = np.sqrt(amplitudes * spread).ravel()
         return strength
 

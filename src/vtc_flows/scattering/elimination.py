@@ -64,8 +64,10 @@ def solve_sector(
         Supplies the parities.
     layout : Layout
         Which states are strong, weak or left out.
-    table, columns : ndarray
-        From `Sector.evaluate`.
+    table : ndarray
+        Values of ``-S H S``, from `ValueTable.evaluate`.
+    columns : ndarray, shape (n, n_sources)
+        ``B``, from `Sector.columns`.
     tolerance : float
         Relative error of the block that is good enough.
     max_products : int
