@@ -114,6 +114,12 @@ def test_one_atom_scatters_nothing_back(random_cluster):
     assert geometry.diagonal_by_l(one.momentum, one.amplitudes).shape == (3,)
 
 
+def test_an_absorber_without_p_states_has_no_p_block(random_cluster):
+    one = random_cluster(1, lmax=(0, 1, 2))
+    geometry = ClusterGeometry(one.positions, one.potentials, one.lmax, source_l=(1,))
+    assert not geometry.dipole_block(one.momentum, one.amplitudes).any()
+
+
 def test_two_atoms_are_single_and_double_scattering(random_cluster):
     # s waves only, so the whole series sums to g t g / (1 - g t g t_c).
     positions, potentials, lmax = np.array([[0, 0, 0], [0, 0, 4.0]]), np.array([0, 1]), [0, 0]
@@ -125,12 +131,20 @@ def test_two_atoms_are_single_and_double_scattering(random_cluster):
     assert abs(found - once / (1 - once * amplitudes[0, 0])) < 1e-6 * abs(found)
 
 
+def test_amplitudes_that_are_no_numbers_show_in_the_result(random_cluster):
+    one = random_cluster(3)
+    amplitudes = one.amplitudes.copy()
+    amplitudes[one.potentials[1], 0] = np.nan
+    geometry = ClusterGeometry(one.positions, one.potentials, one.lmax)
+    assert np.isnan(geometry.dipole_block(one.momentum, amplitudes)).any()
+
+
 def test_phases_beyond_lmax_are_not_used(random_cluster):
     one = random_cluster(3, lmax=(2, 1, 2))
     geometry = ClusterGeometry(one.positions, one.potentials, one.lmax)
     spoiled = one.amplitudes.copy()
-    spoiled[:, 3] = 7.0
-    spoiled[1, 2:] = 7.0
+    spoiled[:, 3] = np.nan
+    spoiled[1, 2:] = np.nan
     np.testing.assert_array_equal(
         geometry.diagonal_by_l(one.momentum, spoiled),
         geometry.diagonal_by_l(one.momentum, one.amplitudes),
@@ -144,6 +158,7 @@ def test_phases_beyond_lmax_are_not_used(random_cluster):
         (np.zeros((2, 2)), np.zeros(2, dtype=int)),
         (np.eye(3), np.zeros(2, dtype=int)),
         (np.eye(3), np.array([0, 1, 5])),
+        (np.eye(3)[[0, 1, 1]], np.array([0, 1, 1])),
     ],
 )
 def test_refuses_what_is_no_cluster(positions, potentials):

@@ -56,11 +56,13 @@ class Partition:
 #: Factorises every state.
 EXACT = Partition(0.0, 0.0, 0)
 #: Tried in turn until one reaches the tolerance. Measured on rutile and tenorite clusters.
-PARTITIONS = (Partition(0.2, 1e-3, 8), Partition(0.05, 3e-4, 6), EXACT)
+PARTITIONS = (Partition(0.3, 1e-3, 10), Partition(0.05, 3e-4, 6), EXACT)
 #: For sectors so small that factorising costs less than a product with the weak states. What is
 #: left out changes the result by the square of its strength.
 SMALL_SECTOR_PARTITIONS = (Partition(1e-3, 1e-3, 0),)
 SMALL_SECTOR = 300
+
+_OVERLAP_BOHR = 0.1
 
 
 @dataclass
@@ -155,6 +157,8 @@ class ClusterGeometry:
         self._frame = symmetry.frame
         pairs = PairTable.from_positions(positions @ symmetry.frame)
         self._distances = pairs.distances
+        if self.n_atoms > 1 and self._distances.min() < _OVERLAP_BOHR:
+            raise ClusterError("two atoms of the cluster are at one place")
         corners = np.array(list(product((0, 1), repeat=3)))
         characters = np.unique(np.where((symmetry.signs < 0) @ corners.T % 2, -1, 1), axis=1).T
         elements = []
@@ -175,9 +179,9 @@ class ClusterGeometry:
 
     def _solve(self, momentum: complex, scattering: Complex) -> Complex:
         """Full propagator of the first atom, in the frame of the symmetry operations."""
-        n_center = (self._center_lmax + 1) ** 2
+        n_center = (max(self._center_lmax, 1) + 1) ** 2
         center = np.zeros((n_center, n_center), dtype=np.complex128)
-        if self.n_atoms == 1:
+        if not self._sectors:
             return center
         amplitudes = np.asarray(scattering)[:, : self._block_lmax + 1]
         waves = outgoing_waves(momentum, self._distances, 2 * self._block_lmax)
@@ -190,7 +194,8 @@ class ClusterGeometry:
             small = len(sector.states.atom) <= SMALL_SECTOR
             partitions = SMALL_SECTOR_PARTITIONS if small else self.partitions
             for number, partition in enumerate(partitions):
-                layout = sector.layout(strength >= partition.strong, strength >= partition.kept)
+                # Negated so that amplitudes that are no numbers are kept, and seen in the result.
+                layout = sector.layout(~(strength < partition.strong), ~(strength < partition.kept))
                 solution = solve_sector(
                     sector, layout, scaled, columns, self.tolerance, partition.max_products
                 )
@@ -237,7 +242,9 @@ class ClusterGeometry:
         ndarray, shape (lmax + 1,)
         """
         diagonal = np.diagonal(self._solve(momentum, scattering))
-        sums: Complex = np.add.reduceat(diagonal, np.arange(self._center_lmax + 1) ** 2)
+        n_center = (self._center_lmax + 1) ** 2
+        starts = np.arange(self._center_lmax + 1) ** 2
+        sums: Complex = np.add.reduceat(diagonal[:n_center], starts)
         return sums
 
 
@@ -264,7 +271,7 @@ class _Strength:
 
     def of_kinds(self, amplitudes: Floats, intensities: Floats) -> Floats:
         """Root of the summed squares of a row of ``S H S``, for each kind of state."""
-        amplitudes = amplitudes * self._present
+        amplitudes = np.where(self._present, amplitudes, 0.0)
         seen = self._neighbours @ intensities  # (potential, potential, l'')
         pairs = seen @ self._squares  # (potential, potential, l l')
         n, degrees = amplitudes.shape

@@ -183,7 +183,7 @@ def _combinations(
 
 
 def _probe(waves_of_blocks: csr_array) -> Floats:
-    """Two random numbers for each element of a block, so that equal combinations have equal sums."""
+    """Two random numbers per element of a block: equal combinations have equal sums."""
     waves = np.random.default_rng(1).normal(size=(waves_of_blocks.shape[1], 2))
     probe: Floats = waves_of_blocks @ waves
     return probe
@@ -218,5 +218,8 @@ def _distinct(fingers: Floats) -> tuple[Integers, Integers]:
     hashed = keys[:, 0] * np.int64(6364136223846793005) + keys[:, 1]
     _, first, inverse = np.unique(hashed, return_index=True, return_inverse=True)
     kept = np.any(np.abs(keys[first]) > 100, axis=1)
-    rank = np.where(kept, np.cumsum(kept), 0)
-    return first[kept], rank[inverse] * sign * sign[first][inverse]
+    # Numbered as they occur, not as their hashes sort: neighbours in the matrix stay neighbours.
+    order = np.argsort(np.where(kept, first, len(sign)))[: np.count_nonzero(kept)]
+    rank = np.zeros(len(first), dtype=np.intp)
+    rank[order] = 1 + np.arange(len(order))
+    return first[order], rank[inverse] * sign * sign[first][inverse]
