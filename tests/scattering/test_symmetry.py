@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from vtc_flows.scattering.angular import real_harmonics
@@ -38,6 +40,17 @@ def test_order_of_the_group_does_not_depend_on_the_frame(positions, order):
         local = (turned - turned[0]) @ found.frame
         for signs, images in zip(found.signs, found.images, strict=True):
             np.testing.assert_allclose(local * signs, local[images], atol=1e-4)
+
+
+@given(seed=st.integers(0, 10_000), size=st.sampled_from([1e-5, 5e-5, 1e-4, 2e-4]))
+def test_atoms_off_their_places_still_leave_a_group(seed, size):
+    # Near the tolerance some operations pass and others do not.
+    noise = np.random.default_rng(seed).uniform(-size, size, size=OCTAHEDRON.shape)
+    found = sign_symmetry(OCTAHEDRON + noise, np.ones(7, dtype=int))
+    operations = {tuple(signs) for signs in found.signs}
+    products = {tuple(a * b) for a in found.signs for b in found.signs}
+    assert products == operations
+    np.testing.assert_array_equal(found.images[0], np.arange(7))
 
 
 def test_unlike_atoms_are_not_exchanged():

@@ -9,7 +9,7 @@ into sectors of given parities. With all eight operations each sector has an eig
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
+from itertools import combinations_with_replacement, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,13 +149,31 @@ def _frames(axes: list[Floats]) -> list[Floats]:
     return frames
 
 
+def _subgroups() -> list[list[tuple[int, ...]]]:
+    """List all groups of diagonal operations, the largest first."""
+    groups = set()
+    for generators in combinations_with_replacement(_ALL_SIGNS, 3):
+        products = [
+            np.prod([g**power for g, power in zip(generators, powers, strict=True)], axis=0)
+            for powers in product((0, 1), repeat=3)
+        ]
+        groups.add(frozenset(tuple(int(x) for x in signs) for signs in products))
+    return sorted((sorted(group, reverse=True) for group in groups), key=len, reverse=True)
+
+
+_SUBGROUPS = _subgroups()
+
+
 def _group(matcher: _Matcher, frame: Floats) -> SignSymmetry:
-    """Collect the diagonal operations of a frame that carry the cluster onto itself."""
-    found = [(signs, matcher.images((frame * signs) @ frame.T)) for signs in _ALL_SIGNS]
-    kept = [(signs, images) for signs, images in found if images is not None]
-    return SignSymmetry(
-        frame, np.array([signs for signs, _ in kept]), np.array([images for _, images in kept])
-    )
+    """Find the largest group of diagonal operations of a frame that the cluster has."""
+    found = {}
+    for signs in _SUBGROUPS[0]:
+        images = matcher.images((frame * np.array(signs)) @ frame.T)
+        if images is not None:
+            found[signs] = images
+    # Near the tolerance two operations may pass and their product fail: only whole groups count.
+    group = next(group for group in _SUBGROUPS if all(signs in found for signs in group))
+    return SignSymmetry(frame, np.array(group), np.array([found[signs] for signs in group]))
 
 
 def harmonic_signs(lmax: int, signs: Integers) -> Integers:
