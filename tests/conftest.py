@@ -7,12 +7,28 @@ import pytest
 from click.testing import CliRunner, Result
 from pymatgen.core.structure import Structure
 
+from vtc_flows.errors import ConfigurationError
+from vtc_flows.feff.discovery import find_feff8l
+from vtc_flows.settings import load_settings
+
 TESTS = Path(__file__).parent
 STRUCTURES = TESTS / "data" / "structures"
 ANALYTIC = "analytic_engine:make"
 
 #: How a machine says where its FEFF is: the tests that need it use this one.
 KEPT = {"VTC_FEFF8L_DIRECTORY", "VTC_DATA_DIRECTORY"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs FEFF, with a sentence, where there is none."""
+    needing = [item for item in items if item.get_closest_marker("engine")]
+    if not needing:
+        return
+    try:
+        find_feff8l(load_settings())
+    except ConfigurationError as error:
+        for item in needing:
+            item.add_marker(pytest.mark.skip(reason=str(error)))
 
 
 @pytest.fixture(autouse=True)

@@ -130,6 +130,20 @@ class TestRunGoesOn:
         assert run(structure_file("triclinic_Fe2P2O7")).exit_code == 0
         assert analytic.read_text() == "0\n1\n1\n"
 
+    def test_full_disk_stops_with_one_line(self, structure_file, tmp_path, analytic):
+        """A limit on the size of files stands for the full disk."""
+        arguments = f"run {structure_file('NiO')} {' '.join(ENGINE)} --out {tmp_path / 'out'}"
+        done = subprocess.run(
+            ["bash", "-c", f"ulimit -f 16; exec {sys.executable} -m vtc_flows {arguments}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "could not be written" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not list((tmp_path / "out/sites").iterdir())
+
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     @pytest.mark.parametrize("workers", [1, 2])
     def test_signal_ends_a_real_process_cleanly(

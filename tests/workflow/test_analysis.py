@@ -14,7 +14,7 @@ from vtc_flows.crystal.sites import site_orbits
 from vtc_flows.errors import EngineOutputError, InputError
 from vtc_flows.physics.tensors import crystal_sum, rotate
 from vtc_flows.schemas import SamsRecord, SamsSettings, SiteXesDoc, XesSettings
-from vtc_flows.workflow.analysis import feature_record, sams_records
+from vtc_flows.workflow.analysis import feature_records, sams_records
 from vtc_flows.workflow.flows import PolarizedXesFlowMaker
 from vtc_flows.workflow.jobs import SiteXesMaker
 
@@ -131,7 +131,7 @@ def test_each_orbit_must_be_given(crystal):
 
 def test_features_are_the_same_with_and_without_spectra(crystal):
     structure = crystal("rutile_TiO2")
-    alone = feature_record(structure, "Ti", "x", SamsSettings())
+    (alone,) = feature_records(structure, ["Ti"], "x", SamsSettings())
     assert alone.features == record_of(structure, "Ti").features
 
 

@@ -10,11 +10,12 @@ from rich.table import Table
 from vtc_flows.cli import options
 from vtc_flows.cli.display import console, plain_table, print_problems
 from vtc_flows.cli.lazy import BAD_INPUT
+from vtc_flows.crystal.sites import absorbers
 from vtc_flows.errors import VtcFlowsError
 from vtc_flows.schemas import FeatureRecord, SamsSettings
 from vtc_flows.settings import load_settings
-from vtc_flows.workflow.analysis import feature_record
-from vtc_flows.workflow.batch import chosen_elements, load_all
+from vtc_flows.workflow.analysis import feature_records
+from vtc_flows.workflow.inputs import load_all
 
 
 @click.command()
@@ -40,12 +41,13 @@ def features(
     found: list[FeatureRecord] = []
     for record in records:
         try:
-            found += [
-                feature_record(
-                    record.structure, element, record.material_id, settings, source=record.source
-                )
-                for element in chosen_elements(record, elements)
-            ]
+            found += feature_records(
+                record.structure,
+                elements or absorbers(record.structure),
+                record.material_id,
+                settings,
+                source=record.source,
+            )
         except VtcFlowsError as error:
             problems.append((record.source, error))
     if as_json:

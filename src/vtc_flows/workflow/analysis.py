@@ -10,7 +10,7 @@ import numpy as np
 from pymatgen.core.structure import Structure
 
 from vtc_flows import __version__
-from vtc_flows.crystal.features import StructureFeatures
+from vtc_flows.crystal.features import StructureFeatures, features_by_element
 from vtc_flows.crystal.sites import SiteOrbit
 from vtc_flows.errors import InputError
 from vtc_flows.schemas import (
@@ -120,27 +120,42 @@ def sams_records(
     return records
 
 
-def feature_record(
+def feature_records(
     structure: Structure,
-    element: str,
+    elements: Sequence[str],
     material_id: str,
     sams_settings: SamsSettings,
     *,
     source: str = "",
-) -> FeatureRecord:
-    """Return the features of an element in a crystal as a document; no engine is needed."""
-    features = Crystal.of(structure, element, sams_settings).features
-    return FeatureRecord(
-        material_id=material_id,
-        element=element,
-        features=features_document(features),
-        frame=matrix(features.frame.axes),
-        frame_freedom=features.frame.freedom,
-        moment_exponent=sams_settings.moment_exponent,
+) -> list[FeatureRecord]:
+    """
+    Return the features of elements in a crystal as documents; no engine is needed.
+
+    Raises
+    ------
+    StructureError
+        If the structure cannot be used.
+    """
+    found = features_by_element(
+        structure,
+        elements,
+        exponent=sams_settings.moment_exponent,
         moment_cutoff_angstrom=sams_settings.moment_cutoff_angstrom,
-        package_version=__version__,
-        source=source,
     )
+    return [
+        FeatureRecord(
+            material_id=material_id,
+            element=element,
+            features=features_document(features),
+            frame=matrix(features.frame.axes),
+            frame_freedom=features.frame.freedom,
+            moment_exponent=sams_settings.moment_exponent,
+            moment_cutoff_angstrom=sams_settings.moment_cutoff_angstrom,
+            package_version=__version__,
+            source=source,
+        )
+        for element, features in found.items()
+    ]
 
 
 def structure_dict(structure: Structure) -> dict[str, Any]:

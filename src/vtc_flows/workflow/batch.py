@@ -16,13 +16,13 @@ from types import FrameType
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 
-from vtc_flows.crystal.checks import validate
 from vtc_flows.crystal.clusters import scf_radius
-from vtc_flows.crystal.sites import absorbers, site_orbits
-from vtc_flows.crystal.sources import StructureRecord, load_structures
-from vtc_flows.errors import InputError, StorageError, VtcFlowsError
+from vtc_flows.crystal.sites import site_orbits
+from vtc_flows.crystal.sources import StructureRecord
+from vtc_flows.errors import StorageError, VtcFlowsError
 from vtc_flows.schemas import SamsRecord, XesSettings
 from vtc_flows.workflow.flows import PolarizedXesFlowMaker
+from vtc_flows.workflow.inputs import chosen_elements, load_all
 from vtc_flows.workflow.jobs import site_cluster
 from vtc_flows.workflow.progress import Listener, SiteEvent, listening
 
@@ -53,51 +53,6 @@ class Plan:
 
     tasks: tuple[Task, ...]
     problems: tuple[tuple[str, VtcFlowsError], ...]
-
-
-def load_all(
-    specs: Sequence[str], *, mp_api_key: str | None = None
-) -> tuple[list[StructureRecord], list[tuple[str, VtcFlowsError]]]:
-    """
-    Load structures; one that cannot be read does not hide the others.
-
-    Returns
-    -------
-    records : list of StructureRecord
-    problems : list of (str, VtcFlowsError)
-        The input each comes from, and why.
-    """
-    records: list[StructureRecord] = []
-    problems: list[tuple[str, VtcFlowsError]] = []
-    sources: dict[str, str] = {}
-    for spec in specs:
-        try:
-            for record in load_structures([spec], mp_api_key=mp_api_key):
-                if record.material_id in sources:
-                    raise InputError(
-                        f"{record.source} and {sources[record.material_id]} are both called "
-                        f"{record.material_id}: rename one, or run them apart"
-                    )
-                sources[record.material_id] = record.source
-                records.append(record)
-        except VtcFlowsError as error:
-            problems.append((spec, error))
-    return records, problems
-
-
-def chosen_elements(record: StructureRecord, elements: Sequence[str]) -> list[str]:
-    """
-    Return the absorbers to compute: those asked for, or all.
-
-    Raises
-    ------
-    StructureError
-        If the structure cannot be used, or does not hold an element asked for.
-    """
-    chosen = list(elements) or absorbers(record.structure)
-    for element in chosen:
-        validate(record.structure, element)
-    return chosen
 
 
 def plan(specs: Sequence[str], elements: Sequence[str], settings: XesSettings, **keys: str) -> Plan:

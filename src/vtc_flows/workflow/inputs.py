@@ -1,0 +1,55 @@
+"""Structures and absorbers as the user names them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vtc_flows.crystal.checks import validate
+from vtc_flows.crystal.sites import absorbers
+from vtc_flows.crystal.sources import StructureRecord, load_structures
+from vtc_flows.errors import InputError, VtcFlowsError
+
+
+def load_all(
+    specs: Sequence[str], *, mp_api_key: str | None = None
+) -> tuple[list[StructureRecord], list[tuple[str, VtcFlowsError]]]:
+    """
+    Load structures; one that cannot be read does not hide the others.
+
+    Returns
+    -------
+    records : list of StructureRecord
+    problems : list of (str, VtcFlowsError)
+        The input each comes from, and why.
+    """
+    records: list[StructureRecord] = []
+    problems: list[tuple[str, VtcFlowsError]] = []
+    sources: dict[str, str] = {}
+    for spec in specs:
+        try:
+            for record in load_structures([spec], mp_api_key=mp_api_key):
+                if record.material_id in sources:
+                    raise InputError(
+                        f"{record.source} and {sources[record.material_id]} are both called "
+                        f"{record.material_id}: rename one, or run them apart"
+                    )
+                sources[record.material_id] = record.source
+                records.append(record)
+        except VtcFlowsError as error:
+            problems.append((spec, error))
+    return records, problems
+
+
+def chosen_elements(record: StructureRecord, elements: Sequence[str]) -> list[str]:
+    """
+    Return the absorbers to compute: those asked for, or all.
+
+    Raises
+    ------
+    StructureError
+        If the structure cannot be used, or does not hold an element asked for.
+    """
+    chosen = list(elements) or absorbers(record.structure)
+    for element in chosen:
+        validate(record.structure, element)
+    return chosen
