@@ -209,6 +209,11 @@ class TestBadInput:
         result = run("nowhere.cif")
         assert (result.exit_code, "nowhere.cif" in one_line(result)) == (2, True)
 
+    def test_id_without_a_key(self, run):
+        result = run("mp-2657")
+        assert result.exit_code == 2
+        assert "MP_API_KEY" in one_line(result)
+
     def test_unknown_engine(self, vtc, structure_file):
         result = vtc("run", structure_file("NiO"), "--engine", "feff99")
         assert result.exit_code == 2

@@ -17,6 +17,7 @@ from vtc_flows.workflow.progress import SiteEvent
 
 _STAGES = {"scf": "potentials, iteration", "phases": "phases", "fms": "multiple scattering"}
 _FILE_WIDTH = 160
+_ROUNDING = 1e-12
 _FINAL = {"done", "kept", "failed"}
 
 
@@ -25,6 +26,13 @@ def console(*, error_stream: bool) -> Console:
     stream = sys.stderr if error_stream else sys.stdout
     width = None if stream.isatty() else _FILE_WIDTH  # a file has no edge to wrap at
     return Console(stderr=error_stream, highlight=False, width=width)
+
+
+def short(value: float | None) -> str:
+    """Return a number for people: three digits, rounding as zero, nothing as a dash."""
+    if value is None:
+        return "-"
+    return f"{value:.3g}" if abs(value) > _ROUNDING else "0"
 
 
 def plain_table(*, title: str | None = None) -> Table:
@@ -118,7 +126,7 @@ def _anisotropies(record: SamsRecord) -> Table:
         table.add_column(name, justify="right")
     table.add_row(
         *("-" if value is None else f"{value:.4f}" for value in values.values()),
-        *(f"{value:.3g}" for value in (features.qams, features.dams, features.iams)),
+        *(short(value) for value in (features.qams, features.dams, features.iams)),
     )
     return table
 

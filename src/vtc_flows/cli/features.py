@@ -8,7 +8,7 @@ import click
 from rich.table import Table
 
 from vtc_flows.cli import options
-from vtc_flows.cli.display import console, plain_table, print_problems
+from vtc_flows.cli.display import console, plain_table, print_problems, short
 from vtc_flows.cli.lazy import BAD_INPUT
 from vtc_flows.crystal.sites import absorbers
 from vtc_flows.errors import VtcFlowsError
@@ -75,7 +75,7 @@ def _table(found: list[FeatureRecord]) -> Table:
         table.add_row(
             each.material_id,
             each.element,
-            *("-" if value is None else f"{value:.3g}" for value in values),
+            *(short(value) for value in values),
             each.features.oxidation_method,
         )
     return table
