@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from vtc_flows.scattering.cluster import EXACT, ClusterGeometry, SolverFacts
+from vtc_flows.scattering.cluster import ClusterGeometry, SolverFacts
 from vtc_flows.scattering.mesh import EnergyMesh
 from vtc_flows.scattering.multiple_scattering import scattering_amplitudes
+from vtc_flows.scattering.partition import EXACT
 
 RECORD = Path(__file__).parents[1] / "tests" / "data" / "scattering" / "rutile_ti.npz"
 BOHR_ANGSTROM = 0.529177

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from vtc_flows.errors import ClusterError
-from vtc_flows.scattering.cluster import EXACT, ClusterGeometry, Partition
+from vtc_flows.scattering.cluster import ClusterGeometry
+from vtc_flows.scattering.partition import EXACT, Partition
 from vtc_flows.scattering.propagator import free_block
 
 OCTAHEDRON = np.array(

@@ -20,47 +20,20 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from vtc_flows.errors import ClusterError
-from vtc_flows.scattering.angular import P_STATES, gaunt
+from vtc_flows.errors import ClusterError, InputError
+from vtc_flows.scattering.angular import P_STATES
 from vtc_flows.scattering.elements import SectorElements, StateList
 from vtc_flows.scattering.elimination import Solution, solve_sector
+from vtc_flows.scattering.partition import PARTITIONS, CouplingStrength, Partition
 from vtc_flows.scattering.propagator import PairTable, outgoing_waves
 from vtc_flows.scattering.sectors import Sector, ValueTable
-from vtc_flows.scattering.symmetry import sign_symmetry
+from vtc_flows.scattering.symmetry import SignSymmetry, sign_symmetry
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
 Complex = NDArray[np.complex128]
+Complex64 = NDArray[np.complex64]
 
-
-@dataclass(frozen=True)
-class Partition:
-    """
-    Which states are factorised, which are left to Krylov, which are dropped.
-
-    Attributes
-    ----------
-    strong : float
-        Kinds that scatter more strongly than this are factorised.
-    kept : float
-        Kinds weaker than this are left out.
-    max_products : int
-        Krylov products before the next partition is tried.
-    """
-
-    strong: float
-    kept: float
-    max_products: int
-
-
-#: Factorises every state.
-EXACT = Partition(0.0, 0.0, 0)
-#: Tried in turn until one reaches the tolerance. Measured on rutile and tenorite clusters.
-PARTITIONS = (Partition(0.3, 1e-3, 10), Partition(0.05, 3e-4, 6), EXACT)
-#: For sectors so small that factorising costs less than a product with the weak states. What is
-#: left out changes the result by the square of its strength.
-SMALL_SECTOR_PARTITIONS = (Partition(1e-3, 1e-3, 0),)
-SMALL_SECTOR = 300
 
 _OVERLAP_BOHR = 0.1
 
@@ -159,23 +132,36 @@ class ClusterGeometry:
         self._distances = pairs.distances
         if self.n_atoms > 1 and self._distances.min() < _OVERLAP_BOHR:
             raise ClusterError("two atoms of the cluster are at one place")
-        corners = np.array(list(product((0, 1), repeat=3)))
-        characters = np.unique(np.where((symmetry.signs < 0) @ corners.T % 2, -1, 1), axis=1).T
-        elements = []
-        for character in characters if self.n_atoms > 1 else ():
-            states = StateList.of_sector(symmetry, character, potentials, limits, source)
-            if len(states.sources):
-                elements.append(SectorElements.of_sector(states, symmetry, pairs))
-        self._sectors: list[Sector] = []
-        if elements:
-            self._table = ValueTable(elements, len(limits) * (self._block_lmax + 1))
-            ends = np.cumsum([len(each.kind_pair) for each in elements])
-            for each, end in zip(elements, ends, strict=True):
-                offset = int(end) - len(each.kind_pair)
-                self._sectors.append(Sector(each, self._table, offset))
-        self._strength = _Strength(potentials, pairs, limits, self._block_lmax)
+        self._sectors = self._make_sectors(potentials, source, symmetry, pairs)
+        self._strength = CouplingStrength(potentials, pairs, limits, self._block_lmax)
         n_states = int(((limits[potentials] + 1) ** 2).sum())
         self.facts = SolverFacts(n_states, len(self._sectors))
+
+    def _make_sectors(
+        self, potentials: Integers, source_l: Integers, symmetry: SignSymmetry, pairs: PairTable
+    ) -> list[Sector]:
+        """Prepare the sectors that hold a source; none where nothing scatters back."""
+        if self.n_atoms == 1:
+            return []
+        corners = np.array(list(product((0, 1), repeat=3)))
+        characters = np.unique(np.where((symmetry.signs < 0) @ corners.T % 2, -1, 1), axis=1).T
+        listed = [
+            StateList.of_sector(symmetry, character, potentials, self.lmax, source_l)
+            for character in characters
+        ]
+        elements = [
+            SectorElements.of_sector(states, symmetry, pairs)
+            for states in listed
+            if len(states.sources)
+        ]
+        if not elements:
+            return []
+        self._table = ValueTable(elements, len(self.lmax) * (self._block_lmax + 1))
+        ends = np.cumsum([len(each.kind_pair) for each in elements])
+        return [
+            Sector(each, self._table, int(end) - len(each.kind_pair))
+            for each, end in zip(elements, ends, strict=True)
+        ]
 
     def _solve(self, momentum: complex, scattering: Complex) -> Complex:
         """Full propagator of the first atom, in the frame of the symmetry operations."""
@@ -191,22 +177,28 @@ class ClusterGeometry:
         scaled, bare = self._table.evaluate(waves64, weights)
         for sector in self._sectors:
             columns = sector.columns(bare, weights)
-            small = len(sector.states.atom) <= SMALL_SECTOR
-            partitions = SMALL_SECTOR_PARTITIONS if small else self.partitions
-            for number, partition in enumerate(partitions):
-                # Negated so that amplitudes that are no numbers are kept, and seen in the result.
-                layout = sector.layout(~(strength < partition.strong), ~(strength < partition.kept))
-                solution = solve_sector(
-                    sector, layout, scaled, columns, self.tolerance, partition.max_products
-                )
-                if solution is not None:
-                    self.facts.record(number, len(layout.strong), solution)
-                    sources = sector.states.sources
-                    states = sector.states.index[sources]
-                    signs = sector.states.parity[sources][:, None]
-                    center[np.ix_(states, states)] = signs * solution.block
-                    break
+            block = self._solve_sector(sector, strength, scaled, columns)
+            sources = sector.states.sources
+            states = sector.states.index[sources]
+            center[np.ix_(states, states)] = sector.states.parity[sources][:, None] * block
         return center
+
+    def _solve_sector(
+        self, sector: Sector, strength: Floats, table: Complex64, columns: Complex64
+    ) -> Complex:
+        """Try the partitions in turn."""
+        n_states = len(sector.states.atom)
+        for number, partition in enumerate(self.partitions):
+            if partition.largest_sector is not None and n_states > partition.largest_sector:
+                continue
+            layout = sector.layout(*partition.divide(strength))
+            solution = solve_sector(
+                sector, layout, table, columns, self.tolerance, partition.max_products
+            )
+            if solution is not None:
+                self.facts.record(number, len(layout.strong), solution)
+                return solution.block
+        raise InputError("the last partition has to be EXACT")
 
     def dipole_block(self, momentum: complex, scattering: Complex) -> Complex:
         """
@@ -246,39 +238,6 @@ class ClusterGeometry:
         starts = np.arange(self._center_lmax + 1) ** 2
         sums: Complex = np.add.reduceat(diagonal[:n_center], starts)
         return sums
-
-
-class _Strength:
-    """How strongly each kind of state is coupled to all others, from distances alone."""
-
-    def __init__(
-        self, potentials: Integers, pairs: PairTable, lmax: Integers, block_lmax: int
-    ) -> None:
-        n_potentials = len(lmax)
-        count = np.zeros((n_potentials, n_potentials, len(pairs.distances)))
-        row, column = np.nonzero(pairs.vector_id >= 0)
-        distance = pairs.distance_id[pairs.vector_id[row, column]]
-        np.add.at(count, (potentials[row], potentials[column], distance), 1.0)
-        atoms = np.bincount(potentials, minlength=n_potentials)
-        self._neighbours = count / np.maximum(atoms, 1)[:, None, None]
-        # sum_mm' |block|^2 does not depend on the direction: 4 pi sum_mm'm'' C^2 |f_l''|^2.
-        squares = 4 * np.pi * gaunt(block_lmax) ** 2
-        for axis, degree in ((0, block_lmax), (1, block_lmax), (2, 2 * block_lmax)):
-            squares = np.add.reduceat(squares, np.arange(degree + 1) ** 2, axis=axis)
-        squares = squares / (2 * np.arange(block_lmax + 1) + 1)[:, None, None]
-        self._squares = squares.reshape(-1, 2 * block_lmax + 1).T
-        self._present = np.arange(block_lmax + 1) <= lmax[:, None]
-
-    def of_kinds(self, amplitudes: Floats, intensities: Floats) -> Floats:
-        """Root of the summed squares of a row of ``S H S``, for each kind of state."""
-        amplitudes = np.where(self._present, amplitudes, 0.0)
-        seen = self._neighbours @ intensities  # (potential, potential, l'')
-        pairs = seen @ self._squares  # (potential, potential, l l')
-        n, degrees = amplitudes.shape
-        coupling = pairs.reshape(n, n, degrees, degrees)
-        spread = (coupling * amplitudes[None, :, None, :]).sum(axis=(1, 3))
-        strength: Floats = np.sqrt(amplitudes * spread).ravel()
-        return strength
 
 
 def _check(positions: Floats, potentials: Integers, lmax: Integers) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtc_flows.errors import InputError
-from vtc_flows.scattering.cluster import EXACT, PARTITIONS, ClusterGeometry, SolverFacts
+from vtc_flows.scattering.cluster import ClusterGeometry, SolverFacts
+from vtc_flows.scattering.partition import EXACT, PARTITIONS
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
