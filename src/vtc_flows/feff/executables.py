@@ -16,10 +16,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from vtc_flows.errors import EngineCrashError, EngineOutputError, ScfNotConvergedError
+from vtc_flows.feff.convergence import ScfHistory
 from vtc_flows.feff.phase_files import read_cross_section, read_phase_pad
 from vtc_flows.feff.phase_tables import emission_mesh, interpolated
-from vtc_flows.feff.potph import ScfHistory
 from vtc_flows.feff.site_input import SiteInput
+from vtc_flows.feff.units import HARTREE_EV
 from vtc_flows.feff.watch import Progress
 from vtc_flows.scattering.tensor import PhaseData
 
@@ -91,7 +92,7 @@ class ExecutedPotentialsAndPhases:
                 f"the potentials did not converge in {self.scf.n_iterations} iterations"
             )
         lowest_ev = self._lowest_energy_ev()
-        fermi_ev = self.scf.fermi_ev[-1] if self.scf.fermi_ev else 0.0
+        fermi_ev = self.scf.fermi_ha[-1] * HARTREE_EV if self.scf.fermi_ha else 0.0
         step_ev = max((fermi_ev - lowest_ev) / _POINTS_BELOW_FERMI, 0.01)
         self._edit(
             "xsph.json",
@@ -110,9 +111,9 @@ class ExecutedPotentialsAndPhases:
     def _lowest_energy_ev(self) -> float:
         if self._site.grid.origin == "absolute":
             return self._site.grid.start_ev
-        if not self.scf.fermi_ev:
+        if not self.scf.fermi_ha:
             raise EngineOutputError("a grid that starts from the Fermi level needs an SCF")
-        return self.scf.fermi_ev[-1] + self._site.grid.start_ev
+        return self.scf.fermi_ha[-1] * HARTREE_EV + self._site.grid.start_ev
 
     def _execute(self, program: str) -> float:
         """Run a program; return its CPU seconds."""
@@ -143,7 +144,7 @@ class ExecutedPotentialsAndPhases:
         its last iteration counts as not converged.
         """
         iterations = [int(number) for number in _ITERATION.findall(text)]
-        self.scf.fermi_ev = [float(level) for level in _FERMI_LEVEL.findall(text)]
+        self.scf.fermi_ha = [float(level) / HARTREE_EV for level in _FERMI_LEVEL.findall(text)]
         self.scf.converged = bool(iterations) and max(iterations) < self._site.scf.max_iterations
 
     def _edit(self, name: str, **changes: object) -> None:

@@ -146,7 +146,7 @@ def _lmax(site: SiteInput) -> NDArray[np.intp]:
 
 
 def _padded(file: PhaseFile, lmax: NDArray[np.intp]) -> NDArray[np.complex128]:
-    """Return the phases as (n, n_potentials, lmax + 1); what FEFF does not give does not scatter."""
+    """Return the phases as (n, n_potentials, lmax + 1); those FEFF leaves out are zero."""
     table = np.zeros((len(file.energy_ha), len(lmax), int(lmax.max()) + 1), complex)
     for index, phases in enumerate(file.phases):
         kept = min(int(lmax[index]) + 1, phases.shape[1])

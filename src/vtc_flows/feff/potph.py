@@ -4,7 +4,7 @@ Potentials and phase shifts by FEFF 8.5L's library, in this very process.
 Four of the library's own calls are redirected (:mod:`vtc_flows.feff.elf`):
 
 ``fmsie_``  the scattering inside the self-consistency is done by :mod:`vtc_flows.scattering`;
-``scmt_``   is watched, so that convergence is a fact and not a guess from a log;
+``scmt_``   each iteration is steered by :mod:`vtc_flows.feff.scf_steering`;
 ``phmesh_`` the energy mesh is ours, without the library's limits on it;
 ``xsph_``   is called once for each window of energies, because one call holds 150 of them.
 
@@ -16,19 +16,19 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from vtc_flows.errors import EngineOutputError, ScfNotConvergedError
 from vtc_flows.feff.core_hole import k_level_width_ev
 from vtc_flows.feff.elf import HookedLibrary
+from vtc_flows.feff.memory import floating, integer
 from vtc_flows.feff.phase_files import read_cross_section, read_phase_pad
 from vtc_flows.feff.phase_tables import Window, emission_mesh, merge_windows, windows
-from vtc_flows.feff.scf_scattering import ScfScattering
+from vtc_flows.feff.scf_steering import ScfSteering
 from vtc_flows.feff.site_input import MAX_ATOMS, MAX_POTENTIALS, SiteInput
 from vtc_flows.feff.units import BOHR_ANGSTROM, HARTREE_EV
 from vtc_flows.feff.watch import Progress
@@ -37,23 +37,9 @@ from vtc_flows.scattering.tensor import PhaseData
 
 _MAX_ENERGIES = 150
 _TITLES, _TITLE_LENGTH, _LABEL_LENGTH, _PATH_LENGTH = 30, 80, 6, 256
-_MIXING_MEMORY = 30  # the mixing keeps this many densities and writes on beyond them: start anew
 _GRID_STEP = 0.05  # logarithmic radial grid
 _K_HOLE, _HOLE_KEPT, _HOLE_IGNORED = 1, -1, 0
 _PHASE_FILE, _SECTION_FILE = "phase.pad", "xsect.json"
-
-
-@dataclass
-class ScfHistory:
-    """What happened in the self-consistency."""
-
-    fermi_ev: list[float] = field(default_factory=list)
-    converged: bool = False
-
-    @property
-    def n_iterations(self) -> int:
-        """Iterations done."""
-        return len(self.fermi_ev)
 
 
 class PotentialsAndPhases:
@@ -70,6 +56,8 @@ class PotentialsAndPhases:
         The current directory, where the library leaves its files.
     progress : callable
         Called as ``progress(stage, done, total)``.
+    abort : callable
+        Ends this process with an error that happened inside FEFF's run.
 
     Attributes
     ----------
@@ -83,7 +71,15 @@ class PotentialsAndPhases:
         Photon energy of emission from the Fermi level.
     """
 
-    def __init__(self, library: Path, site: SiteInput, directory: Path, progress: Progress) -> None:
+    def __init__(
+        self,
+        library: Path,
+        site: SiteInput,
+        directory: Path,
+        progress: Progress,
+        abort: Callable[[BaseException], NoReturn],
+    ) -> None:
+        self._abort = abort
         self._site = site
         self._directory = directory
         self._progress = progress
@@ -91,9 +87,9 @@ class PotentialsAndPhases:
         self._windows: list[Window] = []
         self._mesh: EnergyMesh | None = None
         self._whole_mesh: EnergyMesh | None = None
-        self._failure: Exception | None = None
-        self.scf = ScfHistory()
-        self.scattering = ScfScattering(site)
+        self._steering = ScfSteering(self._library, site, progress)
+        self.scf = self._steering.history
+        self.scattering = self._steering.scattering
         self.scf_cpu_s = self.phases_cpu_s = 0.0
         self.photon_edge_ha = 0.0
 
@@ -114,59 +110,46 @@ class PotentialsAndPhases:
             If the library left no phases.
         """
         lib = self._library
-        lib.replace("fmsie_", 14, self._guarded(self.scattering.answer))
-        self._original_scmt = lib.replace("scmt_", 47, self._guarded(self._iterate))
+        self._steering.install(self._guarded)
         lib.replace("phmesh_", 14, self._guarded(self._give_mesh))
         self._original_xsph = lib.replace("xsph_", 84, self._guarded(self._make_phases))
         self._start = time.process_time()
         arguments = _Arguments(self._site)
         lib.routine("libpotph_", 48)(*arguments.addresses)
-        if self._failure is not None:
-            raise self._failure
         if not self._windows or self._whole_mesh is None:
             raise EngineOutputError("FEFF 8.5L came back without phases")
         self.photon_edge_ha = self._windows[-1][1].photon_edge_ha
         return merge_windows(self._windows, self._whole_mesh, self._site)
 
     def _guarded(self, hook: Callable[..., None]) -> Callable[..., None]:
-        """Keep the first exception of a hook: ctypes would only print it."""
+        """Let an exception of a hook end the process: FEFF could not be made to stop otherwise."""
 
         def call(*arguments: Any) -> None:
-            if self._failure is None:
-                try:
-                    hook(*arguments)
-                except Exception as error:
-                    self._failure = error
+            try:
+                hook(*arguments)
+            except BaseException as error:
+                self._steering.flush()
+                self._abort(error)
 
         return call
-
-    def _iterate(self, *arguments: Any) -> None:
-        iteration = _int(arguments[1]).value
-        counter = ctypes.c_int32((iteration - 1) % _MIXING_MEMORY + 1)
-        self._original_scmt(arguments[0], ctypes.addressof(counter), *arguments[2:])
-        self.scf.fermi_ev.append(_float(arguments[16]).value * HARTREE_EV)
-        self.scf.converged = bool(_int(arguments[39]).value)
-        self._progress("scf", iteration, self._site.scf.max_iterations)
 
     def _make_phases(self, *arguments: Any) -> None:
         self.scf_cpu_s = time.process_time() - self._start
         if self._site.scf.max_iterations and not self.scf.converged:
             raise ScfNotConvergedError(
                 f"the potentials did not converge in {self.scf.n_iterations} iterations "
-                f"(Fermi level of the last three: {_listed(self.scf.fermi_ev[-3:])} eV)"
+                f"(Fermi level of the last three: {_listed(self.scf.fermi_ha[-3:])} eV)"
             )
-        fermi_ha = _float(arguments[40]).value
+        fermi_ha = floating(arguments[40]).value
         self._whole_mesh = emission_mesh(self._site, fermi_ha)
         write_section = ctypes.c_int32(1)  # the library passes a constant, which must stay as it is
-        n_titles = _int(arguments[37]).value
+        n_titles = integer(arguments[37]).value
         pieces = windows(self._whole_mesh, _MAX_ENERGIES)
         for done, self._mesh in enumerate(pieces):
-            _int(arguments[37]).value = n_titles  # each call adds titles of its own
+            integer(arguments[37]).value = n_titles  # each call adds titles of its own
             for name in (_PHASE_FILE, _SECTION_FILE):
                 (self._directory / name).unlink(missing_ok=True)
             self._original_xsph(ctypes.addressof(write_section), *arguments[1:])
-            if self._failure is not None:
-                return
             self._windows.append(
                 (
                     read_phase_pad(self._directory / _PHASE_FILE),
@@ -182,10 +165,10 @@ class PotentialsAndPhases:
         energies = np.zeros(_MAX_ENERGIES, complex)
         energies[: len(mesh.energy_ha)] = mesh.energy_ha
         ctypes.memmove(arguments[11], energies.ctypes.data, energies.nbytes)
-        _int(arguments[9]).value = len(mesh.energy_ha)
-        _int(arguments[10]).value = mesh.n_horizontal
-        _int(arguments[12]).value = mesh.fermi_index + 1
-        _int(arguments[13]).value = 0
+        integer(arguments[9]).value = len(mesh.energy_ha)
+        integer(arguments[10]).value = mesh.n_horizontal
+        integer(arguments[12]).value = mesh.fermi_index + 1
+        integer(arguments[13]).value = 0
 
 
 class _Arguments:
@@ -261,13 +244,5 @@ def _address(value: Any) -> int:
     return int(value.ctypes.data) if isinstance(value, np.ndarray) else ctypes.addressof(value)
 
 
-def _int(address: int) -> ctypes.c_int32:
-    return ctypes.c_int32.from_address(address)
-
-
-def _float(address: int) -> ctypes.c_double:
-    return ctypes.c_double.from_address(address)
-
-
-def _listed(values: list[float]) -> str:
-    return ", ".join(f"{value:.3f}" for value in values)
+def _listed(values: Sequence[float]) -> str:
+    return ", ".join(f"{value * HARTREE_EV:.3f}" for value in values)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import time
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vtc_flows.feff.memory import complexes, integer, single_complexes
 from vtc_flows.feff.site_input import SiteInput
 from vtc_flows.feff.units import BOHR_ANGSTROM
 from vtc_flows.scattering.cluster import ClusterGeometry
@@ -50,15 +49,15 @@ class ScfScattering:
     def answer(self, *arguments: Any) -> None:
         """Do what ``fmsie_`` does: add the traces to ``gtr`` (its 14th argument)."""
         start = time.process_time()
-        potential = ctypes.c_int32.from_address(arguments[1]).value
-        energy, reference = (_complexes(arguments[i], 1)[0] for i in (5, 6))
-        phases = _complexes(arguments[7], len(self._lmax) * N_ANGULAR).reshape(-1, N_ANGULAR)
+        potential = integer(arguments[1]).value
+        energy, reference = (complexes(arguments[i], 1)[0] for i in (5, 6))
+        phases = complexes(arguments[7], len(self._lmax) * N_ANGULAR).reshape(-1, N_ANGULAR)
         momentum = np.sqrt(2.0 * (energy - reference))
         scattering = np.exp(1j * phases) * np.sin(phases)
         traces = self._cluster(potential).diagonal_by_l(momentum, scattering)
         degree = np.arange(len(traces))
         shift = np.exp(2j * phases[potential, : len(traces)]) / (2 * degree + 1)
-        out = _singles(arguments[13] + 8 * N_ANGULAR * potential, len(traces))
+        out = single_complexes(arguments[13] + 8 * N_ANGULAR * potential, len(traces))
         out[:] = (out + traces) * shift
         self.calls += 1
         self.cpu_s += time.process_time() - start
@@ -74,13 +73,3 @@ class ScfScattering:
                 relative[chosen], self._index[chosen], self._lmax
             )
         return self._clusters[potential]
-
-
-def _complexes(address: int, count: int) -> NDArray[np.complex128]:
-    memory: Any = (ctypes.c_double * (2 * count)).from_address(address)
-    return np.frombuffer(memory, np.complex128)
-
-
-def _singles(address: int, count: int) -> NDArray[np.complex64]:
-    memory: Any = (ctypes.c_float * (2 * count)).from_address(address)
-    return np.frombuffer(memory, np.complex64)

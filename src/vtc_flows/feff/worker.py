@@ -15,8 +15,9 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -44,6 +45,17 @@ class Events:
         """Tell how far a stage has come."""
         self.send("progress", stage=stage, done=done, total=total)
 
+    def abort(self, error: BaseException) -> NoReturn:
+        """Tell of an error and end this process."""
+        if isinstance(error, VtcFlowsError):
+            self.send("failed", kind=type(error).__name__, message=str(error))
+        else:
+            traceback.print_exception(error)  # into the log
+            self.send("failed", kind="EngineCrashError", message=f"{type(error).__name__}: {error}")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
+
 
 def main() -> None:
     """Run the site that the command line names; always end through :func:`os._exit`."""
@@ -60,15 +72,8 @@ def main() -> None:
 def _run(directory: Path, events: Events) -> None:
     try:
         events.send("finished", **compute(directory, events))
-    except VtcFlowsError as error:
-        events.send("failed", kind=type(error).__name__, message=str(error))
-    except OSError as error:
-        events.send("failed", kind="OSError", message=f"{error.strerror}: {error.filename}")
-    except Exception as error:
-        import traceback
-
-        traceback.print_exc()  # into the log
-        events.send("failed", kind="EngineCrashError", message=f"{type(error).__name__}: {error}")
+    except BaseException as error:
+        events.abort(error)
 
 
 def compute(directory: Path, events: Events) -> dict[str, Any]:
@@ -113,7 +118,7 @@ def compute(directory: Path, events: Events) -> dict[str, Any]:
     return {
         "e_fermi_ev": data.mesh.fermi_ha * HARTREE_EV,
         "photon_edge_ev": source.photon_edge_ha * HARTREE_EV,
-        "fermi_history_ev": source.scf.fermi_ev,
+        "fermi_history_ev": [level * HARTREE_EV for level in source.scf.fermi_ha],
         "timings_s": {
             "scf": source.scf_cpu_s,
             "scf_fms": source.scattering.cpu_s,
@@ -128,7 +133,9 @@ def _source(program: dict[str, Any], site: SiteInput, directory: Path, events: E
     if program["route"] == "library":
         from vtc_flows.feff.potph import PotentialsAndPhases
 
-        return PotentialsAndPhases(Path(program["library"]), site, directory, events.progress)
+        return PotentialsAndPhases(
+            Path(program["library"]), site, directory, events.progress, events.abort
+        )
     from vtc_flows.feff.executables import ExecutedPotentialsAndPhases
 
     return ExecutedPotentialsAndPhases(program["executables"], site, directory, events.progress)
