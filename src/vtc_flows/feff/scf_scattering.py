@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vtc_flows.feff.memory import complexes, integer, single_complexes
 from vtc_flows.feff.site_input import SiteInput
@@ -42,6 +43,7 @@ class ScfScattering:
         self._index = np.asarray(site.potential_index)
         # FEFF compares in single precision; so do we, or a shell on the rim is cut elsewhere
         self._radius = np.float32(np.float32(site.scf.radius_angstrom) / BOHR_ANGSTROM)
+        self._most_atoms = self._within(0).sum() if site.scf.cut_clusters else None
         self._clusters: dict[int, ClusterGeometry] = {}
         self.calls = 0
         self.cpu_s = 0.0
@@ -64,12 +66,17 @@ class ScfScattering:
 
     def _cluster(self, potential: int) -> ClusterGeometry:
         if potential not in self._clusters:
-            centre = self._positions[int(np.argmax(self._index == potential))]
-            relative = self._positions - centre
+            centre = int(np.argmax(self._index == potential))
+            relative = self._positions - self._positions[centre]
             distance = np.linalg.norm(relative, axis=1)
-            chosen = np.flatnonzero(distance.astype(np.float32) <= self._radius)
-            chosen = chosen[np.argsort(distance[chosen], kind="stable")]
+            chosen = np.flatnonzero(self._within(centre))
+            chosen = chosen[np.argsort(distance[chosen], kind="stable")][: self._most_atoms]
             self._clusters[potential] = ClusterGeometry(
                 relative[chosen], self._index[chosen], self._lmax
             )
         return self._clusters[potential]
+
+    def _within(self, centre: int) -> NDArray[np.bool_]:
+        """Return which atoms lie within the SCF radius of an atom."""
+        distance = np.linalg.norm(self._positions - self._positions[centre], axis=1)
+        return np.asarray(distance.astype(np.float32) <= self._radius)

@@ -75,6 +75,10 @@ class ScfControl:
         Iterations with plain mixing before Broyden's method, FEFF's ``nmix``.
     core_valence_ev : float
         Energy that separates core from valence states, FEFF's ``ecv``.
+    cut_clusters : bool
+        Cut the cluster around every other kind of atom to as many atoms as the absorber's has.
+        FEFF10 does so and says nothing of it; shells are then incomplete, and which of their
+        atoms go depends on rounding.
     """
 
     radius_angstrom: float
@@ -82,6 +86,7 @@ class ScfControl:
     mixing: float = 0.2
     n_plain_mixing: int = 1
     core_valence_ev: float = -40.0
+    cut_clusters: bool = False
 
 
 @dataclass(frozen=True)
