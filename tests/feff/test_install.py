@@ -44,7 +44,7 @@ def write_wheel(folder: Path, leave_out: str = "") -> Path:
 
 @pytest.fixture
 def settings(tmp_path):
-    return load_settings(data_directory=tmp_path / "data")
+    return load_settings(data_directory=tmp_path / "data", feff8l_directory=None)
 
 
 @pytest.fixture

@@ -108,3 +108,12 @@ def test_ladder_starts_with_the_settings_asked_for_and_changes_them_each_time():
 def test_ladder_leaves_out_what_the_engine_cannot_hold():
     site = replace(chain(200, spacing=0.5), scf=ScfControl(49.0))
     assert "wider SCF cluster" not in [name for name, _ in attempts(site)]
+
+
+def test_potentials_are_made_of_the_nearest_atoms_only():
+    site = replace(chain(2000, spacing=0.1), n_potential_atoms=40)
+    site.check()  # the limit on atoms is FEFF's, not ours
+    assert len(site.for_potentials().potential_index) == 40
+    assert site.for_potentials() == replace(site.for_potentials(), n_potential_atoms=None)
+    with pytest.raises(ClusterError, match="2000 atoms listed"):
+        replace(site, n_potential_atoms=None).check()

@@ -81,7 +81,9 @@ def test_arrays_are_in_the_additional_store_alone(crystal, store, analytic):
         {key: value for key, value in loaded.items() if not key.startswith("@")}
     ).spectra[0]
     assert np.shape(spectrum.tensor) == (351, 6)
-    assert spectrum.tensor == records.records[0].sites[0].tensor
+    np.testing.assert_allclose(
+        spectrum.tensor, records.records[0].sites[0].tensor, rtol=1e-12, atol=1e-14
+    )
 
 
 def test_a_site_that_fails_does_not_lose_the_others(crystal, store, analytic, monkeypatch):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from vtc_flows.crystal.clusters import Cluster, scf_radius, shell_radius
-from vtc_flows.feff.site_input import EnergyGrid, PotentialSpec, ScfControl, SiteInput
+from vtc_flows.crystal.clusters import Cluster, count_within, scf_radius, shell_radius
+from vtc_flows.feff.site_input import MAX_ATOMS, EnergyGrid, PotentialSpec, ScfControl, SiteInput
 from vtc_flows.schemas import XesSettings
+
+#: Atoms beyond the SCF cluster whose potentials overlap with its outermost ones (Angstrom).
+_OVERLAP_MARGIN_ANGSTROM = 3.0
 
 
 def site_input(cluster: Cluster, settings: XesSettings) -> SiteInput:
@@ -28,6 +31,8 @@ def site_input(cluster: Cluster, settings: XesSettings) -> SiteInput:
     ClusterError
         If too few atoms are listed or the SCF cluster passes the engine's limit.
     """
+    scf_reach = scf_radius(cluster, settings.n_scf_atoms)
+    listed = max(settings.listed_radius_angstrom, scf_reach + _OVERLAP_MARGIN_ANGSTROM)
     return SiteInput(
         positions_angstrom=tuple((x, y, z) for x, y, z in cluster.positions_angstrom.tolist()),
         potential_index=tuple(cluster.potential_index.tolist()),
@@ -36,7 +41,7 @@ def site_input(cluster: Cluster, settings: XesSettings) -> SiteInput:
             for p in cluster.potentials
         ),
         scf=ScfControl(
-            radius_angstrom=scf_radius(cluster, settings.n_scf_atoms),
+            radius_angstrom=scf_reach,
             max_iterations=settings.scf_max_iterations,
             mixing=settings.scf_mixing,
         ),
@@ -45,4 +50,5 @@ def site_input(cluster: Cluster, settings: XesSettings) -> SiteInput:
             -settings.energy_below_ev, settings.energy_above_ev, settings.energy_step_ev
         ),
         core_hole=settings.core_hole == "fsr",
+        n_potential_atoms=min(count_within(cluster, listed), MAX_ATOMS),
     )

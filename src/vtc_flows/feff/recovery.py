@@ -50,5 +50,5 @@ def attempts(site: SiteInput, ladder: tuple[Step, ...] = LADDER) -> Iterator[tup
     """
     for step in ladder:
         tried = replace(site, scf=step.change(site.scf))
-        if tried.scf == site.scf or tried.largest_scf_cluster() <= MAX_SCF_ATOMS:
+        if tried.scf == site.scf or tried.for_potentials().largest_scf_cluster() <= MAX_SCF_ATOMS:
             yield step.name, tried

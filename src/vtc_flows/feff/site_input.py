@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -157,7 +157,7 @@ class SiteInput:
     Attributes
     ----------
     positions_angstrom : tuple of (float, float, float)
-        The atoms that make the potentials, absorber first and at the origin, nearest first.
+        Atoms, absorber first and at the origin, nearest first.
     potential_index : tuple of int
         Potential of each atom; 0 is the absorber alone.
     potentials : tuple of PotentialSpec
@@ -176,6 +176,9 @@ class SiteInput:
         S0^2, the factor of the fine structure.
     overlap : float
         Overlap factor of the muffin-tin spheres, FEFF's ``folp``.
+    n_potential_atoms : int, optional
+        How many of the atoms, the nearest ones, make the potentials; all if not given. So the
+        potentials do not depend on the size of the multiple scattering.
     """
 
     positions_angstrom: tuple[tuple[float, float, float], ...]
@@ -188,6 +191,16 @@ class SiteInput:
     mesh_refinement: int = 4
     amplitude_reduction: float = 1.0
     overlap: float = 1.15
+    n_potential_atoms: int | None = None
+
+    def for_potentials(self) -> SiteInput:
+        """Return the site with only those atoms that make the potentials."""
+        return replace(
+            self,
+            positions_angstrom=self.positions_angstrom[: self.n_potential_atoms],
+            potential_index=self.potential_index[: self.n_potential_atoms],
+            n_potential_atoms=None,
+        )
 
     @property
     def positions(self) -> NDArray[np.float64]:
@@ -207,6 +220,12 @@ class SiteInput:
         ClusterError
             Names the limit that is passed and what to do about it.
         """
+        self.for_potentials().check_potentials()
+        if not self.fms_radii_angstrom:
+            raise ClusterError("no radius for the full multiple scattering was given")
+
+    def check_potentials(self) -> None:
+        """Refuse potentials that FEFF 8.5L cannot make; see :meth:`check`."""
         n_atoms, n_potentials = len(self.potential_index), len(self.potentials)
         if n_potentials > MAX_POTENTIALS:
             raise ClusterError(
@@ -228,17 +247,12 @@ class SiteInput:
                 f"atoms and potentials do not match: potentials without an atom {sorted(missing)}, "
                 f"highest potential of an atom {max(self.potential_index)} of {n_potentials - 1}"
             )
-        self._check_radii()
-
-    def _check_radii(self) -> None:
         n_scf = self.largest_scf_cluster()
         if n_scf > MAX_SCF_ATOMS:
             raise ClusterError(
                 f"{n_scf} atoms within the SCF radius {self.scf.radius_angstrom:.3f} Angstrom, but "
                 f"FEFF 8.5L holds {MAX_SCF_ATOMS}: ask for fewer SCF atoms"
             )
-        if not self.fms_radii_angstrom:
-            raise ClusterError("no radius for the full multiple scattering was given")
 
     def largest_scf_cluster(self) -> int:
         """Return how many atoms the largest cluster of the self-consistency has."""

@@ -91,7 +91,7 @@ def compute(directory: Path, events: Events) -> dict[str, Any]:
     started = time.process_time()
     site = SiteInput.from_json((directory / SITE_FILE).read_text())
     program = json.loads((directory / PROGRAM_FILE).read_text())
-    source = _source(program, site, directory, events)
+    source = _source(program, site.for_potentials(), directory, events)
     data = source.run()
     arrays: dict[str, Any] = {}
     seconds = []

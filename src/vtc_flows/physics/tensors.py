@@ -200,6 +200,28 @@ def crystal_sum(tensor: ArrayLike, rotations: ArrayLike) -> FloatArray:
     return from_matrix(matrices.reshape(-1, 3, 3))
 
 
+def symmetrised(tensor: ArrayLike, rotations: ArrayLike) -> FloatArray:
+    """
+    Return the mean of a tensor over a site's point group: exactly invariant under it.
+
+    Parameters
+    ----------
+    tensor : array_like of shape (n, 6)
+    rotations : array_like of shape (k, 3, 3)
+        Cartesian operations of the site's point group, a whole group.
+
+    Returns
+    -------
+    ndarray of shape (n, 6)
+
+    Examples
+    --------
+    >>> symmetrised([[1, 2, 3, 0, 0, 1e-9]], [np.eye(3), np.diag([1, -1, -1])]).tolist()
+    [[1.0, 2.0, 3.0, 0.0, 0.0, 0.0]]
+    """
+    return crystal_sum(tensor, rotations) / len(np.asarray(rotations))
+
+
 def symmetry_residual(tensor: ArrayLike, rotations: ArrayLike) -> float:
     """
     Return how far a tensor is from invariant under a site's point group.

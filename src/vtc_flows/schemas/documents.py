@@ -151,7 +151,8 @@ class RecordSite(_Document):
     own_frame: Matrix3 = Field(description="The site's own quadrupole frame; columns are axes.")
     sams_own_frame: float
     symmetry_residual: float = Field(
-        description="Largest change of the tensor under the site's point group, relative."
+        description="Largest change of the computed tensor under the site's point group, relative; "
+        "below 1e-3 the tensor given here is the mean over the group."
     )
     smallest_eigenvalue: float = Field(
         description="Of the tensor over all energies; a negative one is noise."

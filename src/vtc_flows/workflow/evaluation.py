@@ -14,12 +14,20 @@ from vtc_flows.crystal.sites import SiteOrbit, crystal_symmetry
 from vtc_flows.errors import EngineOutputError
 from vtc_flows.physics.frames import Frame, best_frame, principal_frame
 from vtc_flows.physics.sams import Gram, gram, gram_rotated, maximum_sams, mean_sams, sam, sams
-from vtc_flows.physics.tensors import crystal_sum, smallest_eigenvalue, symmetry_residual
+from vtc_flows.physics.tensors import (
+    crystal_sum,
+    smallest_eigenvalue,
+    symmetrised,
+    symmetry_residual,
+)
 from vtc_flows.schemas import Matrix3, RecordSite, SamsSettings, SpectrumDoc
 
 FloatArray = NDArray[np.float64]
 
 _SAME_GRID_EV = 1e-6
+#: A tensor this near to its site's symmetry has it, and is freed of the rounding in between. One
+#: further away tells of a structure that is distorted within the tolerance of its space group.
+_SYMMETRIC_RESIDUAL = 1e-3
 
 #: What a record holds of all its sites together, in the order in which it is made.
 _VALUES = (
@@ -106,7 +114,7 @@ def evaluate(
     """
     orbits, shared = crystal.features.orbits, crystal.features.frame
     found = [
-        _Found(orbit, spectrum, _gram(spectrum, sams_settings), own_frame)
+        _Found.of(orbit, spectrum, own_frame, sams_settings)
         for orbit, spectrum, own_frame in zip(orbits, spectra, crystal.own_frames, strict=True)
         if spectrum is not None
     ]
@@ -141,14 +149,29 @@ class _Found:
 
     orbit: SiteOrbit
     spectrum: SpectrumDoc
-    gram: Gram
     own_frame: Frame
+    tensor: FloatArray
+    residual: float
+    gram: Gram
+
+    @classmethod
+    def of(
+        cls, orbit: SiteOrbit, spectrum: SpectrumDoc, own_frame: Frame, sams_settings: SamsSettings
+    ) -> _Found:
+        """Return an orbit with its tensor freed of rounding against the site's symmetry."""
+        tensor = np.asarray(spectrum.tensor)
+        residual = symmetry_residual(tensor, orbit.site_rotations)
+        if residual < _SYMMETRIC_RESIDUAL:
+            tensor = symmetrised(tensor, orbit.site_rotations)
+        own = gram(
+            _relative_energy(spectrum), tensor, sams_settings.window_ev, sams_settings.fwhm_ev
+        )
+        return cls(orbit, spectrum, own_frame, tensor, residual, own)
 
 
 def _record_site(one: _Found, frame: Frame) -> RecordSite:
     orbit, spectrum, own = one.orbit, one.spectrum, one.gram
     own_frame = best_frame(one.own_frame, [own])
-    tensor = np.asarray(spectrum.tensor)
     return RecordSite(
         site_index=orbit.representative,
         equivalent_indices=list(orbit.indices),
@@ -160,25 +183,16 @@ def _record_site(one: _Found, frame: Frame) -> RecordSite:
         converged=spectrum.converged,
         scf=spectrum.scf,
         energy_ev=spectrum.energy_ev,
-        tensor=spectrum.tensor,
+        tensor=one.tensor.tolist(),
         background=spectrum.background,
         edge_cross_section_angstrom2=spectrum.edge_cross_section_angstrom2,
         sam=matrix(sam(own, frame.axes)),
         sams=sams(own, frame.axes),
         own_frame=matrix(own_frame.axes),
         sams_own_frame=sams(own, own_frame.axes),
-        symmetry_residual=symmetry_residual(tensor, orbit.site_rotations),
-        smallest_eigenvalue=smallest_eigenvalue(tensor),
+        symmetry_residual=one.residual,
+        smallest_eigenvalue=smallest_eigenvalue(one.tensor),
         timings=spectrum.timings,
-    )
-
-
-def _gram(spectrum: SpectrumDoc, sams_settings: SamsSettings) -> Gram:
-    return gram(
-        _relative_energy(spectrum),
-        spectrum.tensor,
-        sams_settings.window_ev,
-        sams_settings.fwhm_ev,
     )
 
 
@@ -193,8 +207,8 @@ def _crystal_gram(found: Sequence[_Found], sams_settings: SamsSettings) -> Gram:
                 "the sites' spectra have different energies relative to the Fermi level, so they "
                 "cannot be added up: the engine must use one grid for all"
             )
-        tensor = np.asarray(one.spectrum.tensor) * one.spectrum.edge_cross_section_angstrom2
-        total += crystal_sum(tensor, one.orbit.rotations)
+        scaled = one.tensor * one.spectrum.edge_cross_section_angstrom2
+        total += crystal_sum(scaled, one.orbit.rotations)
     scale = np.abs(total).max()  # cross sections are tiny numbers; SAMS does not see the unit
     return gram(energy, total / scale, sams_settings.window_ev, sams_settings.fwhm_ev)
 
