@@ -25,6 +25,7 @@ from vtc_flows.feff.watch import Progress
 from vtc_flows.scattering.tensor import PhaseData
 
 _POINTS_BELOW_FERMI = 89
+_MOST_ITERATIONS = 30  # the mixing writes beyond its memory after that
 _K_STEP = 0.001  # so small that the whole mesh is regular in energy
 _XES = 2  # ispec
 _ITERATION = re.compile(r"SCF ITERATION NUMBER\s*(\d+)")
@@ -56,6 +57,7 @@ class ExecutedPotentialsAndPhases:
         self._site = site
         self._directory = directory
         self._progress = progress
+        self._most_iterations = min(site.scf.max_iterations, _MOST_ITERATIONS)
         self.scf = ScfHistory()
         self.scattering = SimpleNamespace(cpu_s=0.0, calls=0)  # none of it is ours on this route
         self.scf_cpu_s = self.phases_cpu_s = 0.0
@@ -82,11 +84,11 @@ class ExecutedPotentialsAndPhases:
         self._edit(
             "pot.json",
             ecv=self._site.scf.core_valence_ev,
-            nscmt=self._site.scf.max_iterations,
+            nscmt=self._most_iterations,
             folp=[self._site.overlap] * 12,
         )
         self.scf_cpu_s = self._execute("pot")
-        self._progress("scf", self.scf.n_iterations, self._site.scf.max_iterations)
+        self._progress("scf", self.scf.n_iterations, self._most_iterations)
         if self._site.scf.max_iterations and not self.scf.converged:
             raise ScfNotConvergedError(
                 f"the potentials did not converge in {self.scf.n_iterations} iterations"
@@ -141,11 +143,17 @@ class ExecutedPotentialsAndPhases:
         Judge convergence from the log.
 
         The program never says that it converged. It stops early when it did, so one that used
-        its last iteration counts as not converged.
+        its last iteration counts as not converged, and so does one that ended on impossible
+        occupations, which the program takes for good.
         """
         iterations = [int(number) for number in _ITERATION.findall(text)]
         self.scf.fermi_ha = [float(level) / HARTREE_EV for level in _FERMI_LEVEL.findall(text)]
-        self.scf.converged = bool(iterations) and max(iterations) < self._site.scf.max_iterations
+        last_iteration = text.rpartition("SCF ITERATION NUMBER")[2]
+        self.scf.converged = (
+            bool(iterations)
+            and max(iterations) < self._most_iterations
+            and "bad counts" not in last_iteration
+        )
 
     def _edit(self, name: str, **changes: object) -> None:
         path = self._directory / name

@@ -21,25 +21,25 @@ class Step:
     change: Callable[[ScfControl], ScfControl]
 
 
-#: Mixing 0.05 is what FEFF's authors advise for difficult cases; the separation energy decides
-#: which shallow core states float; a wider cluster removes surface states of a small one.
+#: Gentler mixing is what FEFF's authors advise for difficult cases, and a mixing that overshoots
+#: can lead the library out of its arrays; a wider cluster removes surface states of a small one.
 LADDER: tuple[Step, ...] = (
     Step("none", lambda scf: scf),
-    Step(
-        "slow mixing",
-        lambda scf: replace(
-            scf, mixing=0.05, n_plain_mixing=3, max_iterations=max(200, scf.max_iterations)
-        ),
-    ),
-    Step(
-        "core-valence separation",
-        lambda scf: replace(scf, core_valence_ev=scf.core_valence_ev + 10.0, mixing=0.1),
-    ),
+    Step("half mixing", lambda scf: _gentler(scf, 2.0, 100)),
+    Step("quarter mixing", lambda scf: replace(_gentler(scf, 4.0, 200), n_plain_mixing=3)),
     Step(
         "wider SCF cluster",
-        lambda scf: replace(scf, radius_angstrom=1.2 * scf.radius_angstrom, mixing=0.1),
+        lambda scf: replace(_gentler(scf, 2.0, 200), radius_angstrom=1.2 * scf.radius_angstrom),
     ),
 )
+
+
+def _gentler(scf: ScfControl, divisor: float, least_iterations: int) -> ScfControl:
+    return replace(
+        scf,
+        mixing=scf.mixing / divisor,
+        max_iterations=max(least_iterations, scf.max_iterations),
+    )
 
 
 def attempts(site: SiteInput, ladder: tuple[Step, ...] = LADDER) -> Iterator[tuple[str, SiteInput]]:
