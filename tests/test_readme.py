@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +42,26 @@ def test_python_in_the_readme_runs(monkeypatch):
     names: dict[str, object] = {}
     exec(code, names)
     assert [job.name for job in names["flow"].jobs] == ["site XES Ti 0", "records Ti"]
+
+
+@pytest.mark.engine
+def test_commands_in_the_readme_run(tmp_path):
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    (commands,) = [block for block in blocks("bash") if "vtc doctor" in block]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for command in commands.splitlines():
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+    assert [r["fms_atoms"] for r in json.loads((tmp_path / "records.json").read_text())] == [30, 80]
+    assert json.loads((tmp_path / "features.json").read_text())[0]["features"]["qams"] > 0
+    assert (tmp_path / "zno" / "xmu.dat").is_file()
 
 
 def test_links_lead_somewhere():

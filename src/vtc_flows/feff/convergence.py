@@ -80,7 +80,12 @@ class ConvergenceJudge:
         self._charges = self._occupations = self._told_ha = None
 
     def judge(
-        self, fermi_ha: float, charges: NDArray[np.float64], occupations: NDArray[np.float64]
+        self,
+        fermi_ha: float,
+        charges: NDArray[np.float64],
+        occupations: NDArray[np.float64],
+        *,
+        possible: bool = True,
     ) -> float:
         """
         Judge an iteration.
@@ -93,6 +98,8 @@ class ConvergenceJudge:
             Charge of each kind of atom.
         occupations : ndarray of shape (n_potentials, n_l)
             Electrons of each kind of atom by angular momentum.
+        possible : bool
+            Whether the occupations are possible ones; impossible ones are never converged.
 
         Returns
         -------
@@ -101,7 +108,7 @@ class ConvergenceJudge:
             one just far enough from what it was told last.
         """
         self._since_restart += 1
-        self.history.converged = self._is_converged(fermi_ha, charges, occupations)
+        self.history.converged = possible and self._is_converged(fermi_ha, charges, occupations)
         self.history.fermi_ha.append(fermi_ha)
         self._charges, self._occupations = charges.copy(), occupations.copy()
         told = fermi_ha

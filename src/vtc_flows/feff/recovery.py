@@ -22,23 +22,27 @@ class Step:
 
 
 #: Gentler mixing is what FEFF's authors advise for difficult cases, and a mixing that overshoots
-#: can lead the library out of its arrays; a wider cluster removes surface states of a small one.
+#: can lead the library out of its arrays. Occupations can be impossible in the first iterations
+#: only, where starting anew does not help: so the second step goes on through them. A wider
+#: cluster removes surface states of a small one.
 LADDER: tuple[Step, ...] = (
     Step("none", lambda scf: scf),
-    Step("half mixing", lambda scf: _gentler(scf, 2.0, 100)),
-    Step("quarter mixing", lambda scf: replace(_gentler(scf, 4.0, 200), n_plain_mixing=3)),
+    Step("half mixing", lambda scf: replace(_gentler(scf, 2.0), restart_on_bad_counts=False)),
+    Step("quarter mixing", lambda scf: replace(_gentler(scf, 4.0), n_plain_mixing=3)),
     Step(
         "wider SCF cluster",
-        lambda scf: replace(_gentler(scf, 2.0, 200), radius_angstrom=1.2 * scf.radius_angstrom),
+        lambda scf: replace(_gentler(scf, 2.0), radius_angstrom=1.2 * scf.radius_angstrom),
     ),
 )
 
+_LEAST_ITERATIONS = 100
 
-def _gentler(scf: ScfControl, divisor: float, least_iterations: int) -> ScfControl:
+
+def _gentler(scf: ScfControl, divisor: float) -> ScfControl:
     return replace(
         scf,
         mixing=scf.mixing / divisor,
-        max_iterations=max(least_iterations, scf.max_iterations),
+        max_iterations=max(_LEAST_ITERATIONS, scf.max_iterations),
     )
 
 

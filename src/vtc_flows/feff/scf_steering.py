@@ -116,12 +116,13 @@ class ScfSteering:
         charges = doubles(arguments[_CHARGES], n_potentials)
         occupations = _by_potential(arguments[_OCCUPATIONS], n_potentials)
         valence = _by_potential(arguments[_VALENCE], n_potentials)
-        if (np.abs(occupations - valence) > _POSSIBLE_CHANGE).any():
+        possible = not (np.abs(occupations - valence) > _POSSIBLE_CHANGE).any()
+        if not possible and self._site.scf.restart_on_bad_counts:
             for (i, count), values in zip(_CHANGED, before, strict=True):
                 doubles(arguments[i], count)[:] = values
             self._restart(arguments)
         else:
-            fermi.value = self._judge.judge(fermi.value, charges, occupations)
+            fermi.value = self._judge.judge(fermi.value, charges, occupations, possible=possible)
         self._progress("scf", self.history.n_iterations, self._site.scf.max_iterations)
 
     def _call(self, arguments: tuple[Any, ...]) -> None:

@@ -75,6 +75,9 @@ class ScfControl:
         Iterations with plain mixing before Broyden's method, FEFF's ``nmix``.
     core_valence_ev : float
         Energy that separates core from valence states, FEFF's ``ecv``.
+    restart_on_bad_counts : bool
+        Start anew with another core-valence separation when occupations are impossible, as FEFF10
+        does; otherwise go on, and only the last iteration must be free of them.
     cut_clusters : bool
         Cut the cluster around every other kind of atom to as many atoms as the absorber's has.
         FEFF10 does so and says nothing of it; shells are then incomplete, and which of their
@@ -86,6 +89,7 @@ class ScfControl:
     mixing: float = 0.2
     n_plain_mixing: int = 1
     core_valence_ev: float = -40.0
+    restart_on_bad_counts: bool = True
     cut_clusters: bool = False
 
 

@@ -47,7 +47,7 @@ class XesSettings(_Frozen):
         default="fsr", description="1s hole kept (final-state rule) or ignored."
     )
     scf_max_iterations: int = Field(
-        default=100, ge=1, description="Most iterations for the potentials (FEFF's nscmt)."
+        default=60, ge=1, description="Most iterations for the potentials (FEFF's nscmt)."
     )
     scf_mixing: float = Field(
         default=0.2, gt=0, le=1, description="Share of the new density (FEFF's ca)."
