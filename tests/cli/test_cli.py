@@ -125,7 +125,9 @@ class TestRunGoesOn:
         monkeypatch.setenv("ANALYTIC_INTERRUPT", "1")
         result = run(structure_file("triclinic_Fe2P2O7"))
         assert result.exit_code == 130
-        assert "the same command goes on" in one_line(result)
+        finished, interrupted = result.stderr.splitlines()
+        assert finished == "vtc: 1/2 triclinic_Fe2P2O7 Fe site 0: done"
+        assert "the same command goes on" in interrupted
         monkeypatch.delenv("ANALYTIC_INTERRUPT")
         assert run(structure_file("triclinic_Fe2P2O7")).exit_code == 0
         assert analytic.read_text() == "0\n1\n1\n"
@@ -144,8 +146,7 @@ class TestRunGoesOn:
         assert "Traceback" not in done.stderr
         assert not list((tmp_path / "out/sites").iterdir())
 
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    @pytest.mark.parametrize("workers", [1, 2])
+    @pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 2), (signal.SIGTERM, 1)])
     def test_signal_ends_a_real_process_cleanly(
         self, structure_file, tmp_path, analytic, number, workers
     ):
@@ -181,21 +182,26 @@ class TestBadInput:
         ("arguments", "says"),
         [
             (["--fms-atoms", "thirty"], "whole numbers"),
-            (["--fms-atoms", "0"], "at least one neighbour"),
-            (["--scf-atoms", "150"], "n_scf_atoms"),
+            (["--fms-atoms", "0"], "above 0"),
+            (["--fms-atoms", "30,"], "'30,'"),
+            (["--fwhm", "nan"], "--fwhm"),
+            (["--moment-cutoff", "1e9"], "from 0.5 to 60"),
+            (["--preset", "best"], "vtc run --help"),
+            (["--nonsense"], "--nonsense"),
+            (["--scf-atoms", "150"], "--scf-atoms"),
             (["--window", "-40", "5"], "beyond the spectrum's grid"),
             (["--window", "5", "-30"], "low < high"),
             (["--element", "Na"], "none of Sc"),
             (["--element", "Cu"], "Cu"),
             (["--fms-atoms", "1200"], "1000 atoms"),
-            (["--energies", "30", "5", "0"], "energy_step_ev"),
+            (["--energies", "30", "5", "0"], "--energies"),
+            (["--energies", "30", "5", "0.0001"], "--energies"),
         ],
     )
     def test_is_refused_before_anything_runs(self, run, structure_file, analytic, arguments, says):
         result = run(structure_file("rutile_TiO2"), *arguments)
         assert result.exit_code == 2
-        assert says in result.stderr
-        assert "Traceback" not in result.stderr
+        assert says in one_line(result)
         assert not analytic.exists()
 
     def test_two_structures_of_one_name(self, run, structure_file, tmp_path):
@@ -230,6 +236,25 @@ class TestBadInput:
         result = vtc("run", structure_file("NiO"), *ENGINE, "--out", tmp_path / "file/out")
         assert result.exit_code == 1
         assert "could not be written" in one_line(result)
+        assert not analytic.exists()  # known before the long part
+
+    def test_table_of_somebody_else_is_left_alone(self, vtc, structure_file, analytic, tmp_path):
+        (tmp_path / "summary.csv").write_text("name,price\nbread,3\n")
+        result = vtc("run", structure_file("NiO"), *ENGINE, "--out", tmp_path)
+        assert result.exit_code == 1
+        assert "summary.csv" in one_line(result)
+        assert (tmp_path / "summary.csv").read_text() == "name,price\nbread,3\n"
+        assert not analytic.exists()
+
+    def test_damaged_kept_site_is_computed_anew(self, run, structure_file, tmp_path, analytic):
+        assert run(structure_file("NiO"), "--no-plot").exit_code == 0
+        (kept,) = (tmp_path / "out/sites").iterdir()
+        kept.write_text(kept.read_text()[:100])
+        result = run(structure_file("NiO"), "--no-plot")
+        assert result.exit_code == 0
+        assert f"{kept.name} cannot be used (it is damaged)" in result.stderr
+        assert analytic.read_text() == "0\n0\n"
+        assert json.loads(kept.read_text())["state"] == "successful"
 
     def test_bug_is_one_line_and_debug_shows_where(
         self, vtc, structure_file, analytic, monkeypatch, tmp_path
@@ -241,6 +266,49 @@ class TestBadInput:
         assert "unexpected ZeroDivisionError: a bug" in one_line(result)
         assert "Traceback" in vtc("--debug", *arguments).stderr
 
+    def test_bug_does_not_lose_the_other_materials(
+        self, run, structure_file, analytic, monkeypatch
+    ):
+        monkeypatch.setenv("ANALYTIC_BUG", "1")
+        files = [structure_file("triclinic_Fe2P2O7"), structure_file("NiO")]
+        result = run(*files, "--json", "--no-plot")
+        assert result.exit_code == 1
+        assert [record["material_id"] for record in json.loads(result.stdout)] == ["NiO"]
+        assert "triclinic_Fe2P2O7 Fe: unexpected ZeroDivisionError: a bug" in result.stderr
+
+    @pytest.mark.parametrize("command", ["run", "features"])
+    def test_empty_file_of_lines(self, vtc, analytic, tmp_path, command):
+        (tmp_path / "none.jsonl").write_text("\n")
+        more = ENGINE if command == "run" else ()
+        result = vtc(command, tmp_path / "none.jsonl", *more)
+        assert result.exit_code == 2
+        assert "none.jsonl holds no structure" in one_line(result)
+
+    def test_same_name_twice_in_a_file_does_not_hide_the_rest(self, vtc, crystal, tmp_path):
+        lines = [
+            json.dumps({"id": name, "structure": crystal(what).as_dict()})
+            for name, what in [("a", "NiO"), ("a", "NiO"), ("b", "rutile_TiO2")]
+        ]
+        (tmp_path / "some.jsonl").write_text("\n".join(lines))
+        result = vtc("features", tmp_path / "some.jsonl", "--json")
+        assert result.exit_code == 2
+        assert [record["material_id"] for record in json.loads(result.stdout)] == ["a", "b"]
+        assert "line 2" in one_line(result)
+
+    @pytest.mark.parametrize(
+        "arguments", [["--nonsense"], ["nonsense"], ["engine", "nonsense"], ["run"]]
+    )
+    def test_misused_command(self, vtc, arguments):
+        result = vtc(*arguments)
+        assert result.exit_code == 2
+        assert "--help)" in one_line(result)
+
+    def test_bytes_in_a_message_cannot_steer_the_terminal(self, vtc, analytic, tmp_path):
+        (tmp_path / "feff.inp").write_bytes(b"\x1b[2J\x07CARD 1\n")
+        result = vtc("feff", tmp_path / "feff.inp", "--out", tmp_path)
+        assert result.exit_code == 2
+        assert one_line(result).isprintable()
+
 
 class TestFeatures:
     def test_json(self, vtc, structure_file):
@@ -251,10 +319,38 @@ class TestFeatures:
         assert record["features"]["n_sg"] == pytest.approx(136 / 230)
         assert record["features"]["qams"] > 0
 
-    def test_table(self, vtc, structure_file):
-        result = vtc("features", structure_file("NiO"))
+    def test_table_fits_80_columns_and_states_units(self, vtc, structure_file):
+        names = ("NiO", "BaTiO3_P4mm", "wurtzite_ZnO", "MnCl2O2")
+        result = vtc("features", *(structure_file(name) for name in names))
         assert result.exit_code == 0
-        assert "Ni" in result.stdout
+        header, rule, *rows, units, marks = result.stdout.splitlines()
+        assert header.split()[:3] == ["material", "X", "qams"]
+        assert [row.split()[1] for row in rows] == ["Ni", "Ti", "Zn", "Mn"]
+        assert max(map(len, (header, rule, *rows, units, marks))) <= 80
+        assert "qams e A^-6, dams e A^-7" in units
+        assert marks.endswith("f formula guess, b bond valence")
+
+    def test_closed_pipe_is_no_error(self, structure_file):
+        command = f"{sys.executable} -m vtc_flows features --json {structure_file('NiO')}"
+        done = subprocess.run(
+            ["bash", "-c", f"{command} | true; exit ${{PIPESTATUS[0]}}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (1, "")  # it was written to, and nothing is said
+
+    def test_full_standard_output_is_one_line(self, structure_file):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "vtc_flows", "features", str(structure_file("NiO"))],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+        assert done.returncode == 1
+        assert done.stderr == "vtc: output: No space left on device\n"
 
     def test_exponent_changes_the_moments_alone(self, vtc, structure_file):
         first, second = (

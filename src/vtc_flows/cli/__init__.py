@@ -9,6 +9,7 @@ from vtc_flows.cli.lazy import LazyGroup
 
 
 @click.group(
+    "vtc",
     cls=LazyGroup,
     commands_at={
         "run": ("vtc_flows.cli.run:run", "Spectra, SAMS and features of crystal structures."),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import click
-from rich.box import SIMPLE
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
+from vtc_flows.cli.lazy import printable
 from vtc_flows.errors import VtcFlowsError
 from vtc_flows.schemas import SamsRecord
 from vtc_flows.workflow.progress import SiteEvent
@@ -18,6 +22,7 @@ from vtc_flows.workflow.progress import SiteEvent
 _STAGES = {"scf": "potentials, iteration", "phases": "phases", "fms": "multiple scattering"}
 _FILE_WIDTH = 160
 _ROUNDING = 1e-12
+_SCIENTIFIC_BELOW = 1e-3
 _FINAL = {"done", "kept", "failed"}
 
 
@@ -29,27 +34,92 @@ def console(*, error_stream: bool) -> Console:
 
 
 def short(value: float | None) -> str:
-    """Return a number for people: three digits, rounding as zero, nothing as a dash."""
+    """
+    Return a number for people: at most seven characters, rounding as zero, nothing as a dash.
+
+    Examples
+    --------
+    >>> [short(value) for value in (0.0647123, 1.5, 0.00012345, 1e-17, None)]
+    ['0.0647', '1.5', '1.2e-04', '0', '-']
+    """
     if value is None:
         return "-"
-    return f"{value:.3g}" if abs(value) > _ROUNDING else "0"
+    if abs(value) <= _ROUNDING:
+        return "0"
+    return f"{value:.1e}" if abs(value) < _SCIENTIFIC_BELOW else f"{value:.3g}"
 
 
-def plain_table(*, title: str | None = None) -> Table:
-    """Return an empty table in the style of all tables here."""
-    return Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1))
+def stage_text(stage: str, done: int, total: int) -> str:
+    """Return how far a stage of a site has come."""
+    # the iterations are bounded, not known: their limit is no goal
+    goal = f"/{total}" if total and stage != "scf" else ""
+    return f"{_STAGES.get(stage, stage)} {done}{goal}"
 
 
-def print_problems(problems: Sequence[tuple[str, VtcFlowsError]]) -> None:
-    """Print one line for each input that could not be used."""
+def plain_table() -> Table:
+    """Return an empty table in the style of all tables here: narrow enough for 80 columns."""
+    return Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 0), pad_edge=False)
+
+
+def add_columns(table: Table, *names: str, text: Sequence[str] = ()) -> None:
+    """Add columns: those of numbers to the right and never broken, those of text to the left."""
+    # names of several words need more than one blank between them
+    gap = " " if any(" " in name for name in names) else ""
+    for number, name in enumerate(names):
+        left = name in text
+        table.add_column(
+            f"{gap if number else ''}{name}",
+            justify="left" if left else "right",
+            no_wrap=not left,
+            overflow="fold",
+        )
+
+
+def print_table(table: Table, target: Console) -> None:
+    """Print a table; to a file without the blanks that fill its lines."""
+    if target.is_terminal:
+        target.print(table)
+        return
+    with target.capture() as captured:
+        target.print(table)
+    lines = (line.rstrip() for line in captured.get().splitlines())
+    target.print(Text("\n".join(line for line in lines if line)), soft_wrap=True)
+
+
+def print_problems(problems: Sequence[tuple[str, VtcFlowsError]], *, debug: bool = False) -> None:
+    """Print one line for each input that could not be used; what is known of bugs, if asked."""
     for source, error in problems:
         text = str(error)
-        click.echo(f"vtc: {text if source in text else f'{source}: {text}'}", err=True)
+        say(text if source in text else f"{source}: {text}")
+        for note in getattr(error, "__notes__", ()) if debug else ():
+            click.echo(note, err=True)
+
+
+def say(text: str) -> None:
+    """Print a line beside the results."""
+    click.echo(f"vtc: {printable(text)}", err=True)
+
+
+@contextmanager
+def logs_as_lines() -> Iterator[None]:
+    """Show what the package logs inside the block as lines of this command."""
+    handler = _Lines()
+    logger = logging.getLogger("vtc_flows")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+class _Lines(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
 
 
 class SiteProgress:
     """
-    A bar over all sites with the stage of the one at work.
+    A bar over all sites with the stage of the one at work; in a file, a line for each site.
 
     Parameters
     ----------
@@ -58,14 +128,18 @@ class SiteProgress:
     """
 
     def __init__(self, n_sites: int) -> None:
+        target = console(error_stream=True)
+        self._lines = not target.is_terminal
+        self._n_sites, self._n_finished = n_sites, 0
         self._progress = Progress(
             TextColumn("sites"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.description}"),
-            console=console(error_stream=True),
+            TextColumn("{task.description}", markup=False),
+            console=target,
             transient=True,
+            disable=self._lines,
         )
         self._task = self._progress.add_task("starting", total=n_sites)
 
@@ -78,42 +152,57 @@ class SiteProgress:
         """Stop drawing and leave the terminal as it was."""
         self._progress.stop()
 
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Take the bar away while something else is printed."""
+        self._progress.stop()
+        try:
+            yield
+        finally:
+            self._progress.start()
+
     def tell(self, event: SiteEvent) -> None:
         """Show an event."""
         site = f"{event.material_id} {event.element} site {event.site_index}"
         if event.stage in _FINAL:
-            self._progress.update(self._task, advance=1, description=f"{site}: {event.stage}")
+            self._n_finished += 1
+            description = f"{site}: {event.stage}"
+            self._progress.update(self._task, advance=1, description=description)
+            if self._lines:
+                say(f"{self._n_finished}/{self._n_sites} {description}")
         else:
-            # the iterations are bounded, not known: their limit is no goal
-            total = f"/{event.total}" if event.total and event.stage != "scf" else ""
-            stage = _STAGES.get(event.stage, event.stage)
-            self._progress.update(self._task, description=f"{site}: {stage} {event.done}{total}")
+            stage = stage_text(event.stage, event.done, event.total)
+            self._progress.update(self._task, description=f"{site}: {stage}")
 
 
 def print_record(record: SamsRecord, target: Console) -> None:
     """Print a record: its anisotropies, then a line for each orbit of sites."""
     target.print()
-    target.print(
-        f"[bold]{record.material_id}  {record.element}[/bold]  "
-        f"{record.fms_atoms} neighbours in the multiple scattering  ({record.record_id})"
-    )
-    target.print(_anisotropies(record))
+    title = Text(f"{record.material_id}  {record.element}", "bold")
+    title.append(f"  {record.fms_atoms} neighbours in the multiple scattering", "not bold")
+    target.print(title)
+    target.print(Text(_conditions(record)))
+    print_table(_anisotropies(record), target)
     if record.sites:
-        target.print(_sites(record))
+        target.print()
+        print_table(_sites(record), target)
     for failure in record.failures:
         target.print(
-            f"site {failure.site_index} failed ({failure.reason}): {failure.message}",
-            style="red",
-            markup=False,
+            Text(f"site {failure.site_index} failed ({failure.reason}): {failure.message}", "red"),
+            soft_wrap=True,
         )
 
 
-def _anisotropies(record: SamsRecord) -> Table:
+def _conditions(record: SamsRecord) -> str:
     low, high = record.window_ev
-    title = f"eV^-1/2, E_F{low:+g} ... E_F{high:+g} eV"
+    text = f"SAMS in eV^-1/2, E_F{low:+g} ... E_F{high:+g} eV"
     if record.sams_settings.fwhm_ev:
-        title += f", {record.sams_settings.fwhm_ev:g} eV FWHM"
-    table = plain_table(title=title)
+        text += f", broadened by {record.sams_settings.fwhm_ev:g} eV FWHM"
+    return text
+
+
+def _anisotropies(record: SamsRecord) -> Table:
+    table = plain_table()
     values = {
         "SAMS": record.sams,
         "own frames": record.sams_site,
@@ -122,8 +211,7 @@ def _anisotropies(record: SamsRecord) -> Table:
         "crystal maximum": record.sams_crystal_max,
     }
     features = record.features
-    for name in (*values, "QAMS", "DAMS", "IAMS"):
-        table.add_column(name, justify="right")
+    add_columns(table, *values, "QAMS", "DAMS", "IAMS")
     table.add_row(
         *("-" if value is None else f"{value:.4f}" for value in values.values()),
         *(short(value) for value in (features.qams, features.dams, features.iams)),
@@ -133,9 +221,8 @@ def _anisotropies(record: SamsRecord) -> Table:
 
 def _sites(record: SamsRecord) -> Table:
     table = plain_table()
-    names = ("site", "times", "atoms", "E_F eV", "SCF", "SAMS", "symmetry", "SCF s", "phases s")
-    for name in (*names, "FMS s"):
-        table.add_column(name, justify="right")
+    names = ("site", "mult.", "atoms", "E_F eV", "SAMS", "sym. error", "SCF steps")
+    add_columns(table, *names, "SCF s", "phases s", "FMS s")
     for site in record.sites:
         seconds = (site.timings.get(stage) for stage in ("scf", "phases", "fms"))
         table.add_row(
@@ -143,9 +230,9 @@ def _sites(record: SamsRecord) -> Table:
             str(site.multiplicity),
             str(site.n_fms_atoms),
             f"{site.e_fermi_ev:.3f}",
-            str(site.scf.n_iterations),
             f"{site.sams:.4f}",
             f"{site.symmetry_residual:.0e}",
+            str(site.scf.n_iterations),
             *("-" if value is None else f"{value:.1f}" for value in seconds),
         )
     return table

@@ -18,6 +18,7 @@ from vtc_flows.feff.discovery import INSTALL_HINT, list_installations
 from vtc_flows.settings import VtcSettings, config_file, load_settings
 
 _PACKAGES = ("numpy", "scipy", "pymatgen", "spglib", "pydantic", "jobflow", "maggma", "mp-api")
+_INDENT = 19
 
 
 @click.command()
@@ -46,7 +47,7 @@ def _say_engines(settings: VtcSettings) -> bool:
         _say("engine feff8l", f"problem: {error}")
         return False
     for each in found:
-        _say("engine feff8l", described(each))
+        _say("engine feff8l", described(each).replace("\n    ", f"\n{'':<{_INDENT}}"))
     if not found:
         _say("engine feff8l", f"missing: {INSTALL_HINT}")
     return bool(found)
@@ -67,4 +68,4 @@ def _job_store() -> str:
 
 
 def _say(what: str, value: str) -> None:
-    click.echo(f"{what + ':':<19}{value}")
+    click.echo(f"{what + ':':<{_INDENT}}{value}")

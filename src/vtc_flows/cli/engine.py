@@ -36,7 +36,7 @@ def install() -> None:
 
 @engine.command("list")
 def list_engines() -> None:
-    """List what is found, the preferred place first; the one marked * is used."""
+    """List what is found; the one marked * is used."""
     settings = load_settings()
     found = list_installations(settings)
     if not found:
@@ -47,10 +47,10 @@ def list_engines() -> None:
 
 
 def described(found: Feff8lInstallation) -> str:
-    """Return an installation in one line."""
+    """Return an installation: what it is, and on a second line where."""
     main = found.library or found.executables["pot"]
-    route = "library" if found.library else "executables only"
-    return f"{found.origin}, {found.version}, {route}, {main}, sha256 {found.sha256[:12]}"
+    route = "library" if found.library else "executables only, slower"
+    return f"{found.origin}, {found.version}, {route}, sha256 {found.sha256[:12]}\n    {main}"
 
 
 def ready_engine(name: str, settings: VtcSettings, *, install_if_missing: bool) -> Engine:

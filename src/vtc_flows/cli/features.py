@@ -8,7 +8,14 @@ import click
 from rich.table import Table
 
 from vtc_flows.cli import options
-from vtc_flows.cli.display import console, plain_table, print_problems, short
+from vtc_flows.cli.display import (
+    add_columns,
+    console,
+    plain_table,
+    print_problems,
+    print_table,
+    short,
+)
 from vtc_flows.cli.lazy import BAD_INPUT
 from vtc_flows.crystal.sites import absorbers
 from vtc_flows.errors import VtcFlowsError
@@ -16,6 +23,9 @@ from vtc_flows.schemas import FeatureRecord, SamsSettings
 from vtc_flows.settings import load_settings
 from vtc_flows.workflow.analysis import feature_records
 from vtc_flows.workflow.inputs import load_all
+
+#: Marks of the ways to oxidation states, in a column as narrow as can be.
+_METHODS = {"given": "g", "formula guess": "f", "bond valence": "b", "zero": "0"}
 
 
 @click.command()
@@ -53,29 +63,37 @@ def features(
     if as_json:
         click.echo(json.dumps([each.model_dump(mode="json") for each in found]))
     elif found:
-        console(error_stream=False).print(_table(found))
+        target = console(error_stream=False)
+        print_table(_table(found), target)
+        for line in _legend(found):
+            target.print(line, soft_wrap=True)
     print_problems(problems)
     if problems:
         raise click.exceptions.Exit(BAD_INPUT)
 
 
 def _table(found: list[FeatureRecord]) -> Table:
-    table = plain_table(
-        title=f"exponent {found[0].moment_exponent}, "
-        f"cutoff {found[0].moment_cutoff_angstrom:g} Angstrom"
-    )
-    for name in ("material", "X"):
-        table.add_column(name)
     numbers = ("qams", "dams", "iams", "density", "n_sg", "n_3d", "en_mean", "en_std")
-    for name in numbers:
-        table.add_column(name, justify="right")
-    table.add_column("oxidation states")
+    table = plain_table()
+    add_columns(table, "material", "X", *numbers, "ox", text=("material", "X", "ox"))
     for each in found:
         values = [getattr(each.features, name) for name in numbers]
         table.add_row(
             each.material_id,
             each.element,
             *(short(value) for value in values),
-            each.features.oxidation_method,
+            _METHODS[each.features.oxidation_method],
         )
     return table
+
+
+def _legend(found: list[FeatureRecord]) -> list[str]:
+    """Return what the table's numbers mean: their units, and where oxidation states come from."""
+    power, cutoff = found[0].moment_exponent, found[0].moment_cutoff_angstrom
+    used = {each.features.oxidation_method for each in found}
+    meanings = ", ".join(f"{mark} {name}" for name, mark in _METHODS.items() if name in used)
+    units = f"qams e A^{2 - power}, dams e A^{1 - power}, iams A^{2 - power}"
+    return [
+        f"{units} (to {cutoff:g} A), density g/cm^3, n_3d electrons",
+        f"ox: where the oxidation states come from: {meanings}",
+    ]

@@ -8,8 +8,9 @@ import click
 from rich.status import Status
 
 from vtc_flows.cli import options
-from vtc_flows.cli.display import console
+from vtc_flows.cli.display import console, say, stage_text
 from vtc_flows.cli.engine import ready_engine
+from vtc_flows.cli.folder import require_writable
 from vtc_flows.errors import InputError
 from vtc_flows.feff.feffinp import read_feff_input
 from vtc_flows.feff.xmu import write_xmu_files
@@ -40,18 +41,24 @@ def feff(
     Compute the XES that an existing feff.inp asks for.
 
     Writes xmu.dat in FEFF's columns (for further polarizations xmu02.dat, xmu03.dat ...) and
-    tensor.json with all polarizations. A card that would change the result and is not supported
-    is refused.
+    tensor.json with all polarizations; files of these names in the folder are replaced. A card
+    that would change the result and is not supported is refused.
     """
     if any(not any(direction) for direction in polarizations):
         raise InputError("--polarization 0 0 0 has no direction")
     asked = read_feff_input(feff_inp)
+    require_writable(out)
     chosen = ready_engine(engine, load_settings(), install_if_missing=install_engine)
     with Status("starting", console=console(error_stream=True)) as status:
         spectra = chosen.run_site(
             asked.site,
-            progress=lambda stage, done, total: status.update(f"{stage} {done}"),
+            progress=lambda stage, done, total: status.update(stage_text(stage, done, total)),
         )
+    scf = spectra[0].scf
+    say(
+        f"converged in {scf.n_iterations} iterations, E_F = {spectra[0].e_fermi_ev:.3f} eV, "
+        f"{spectra[0].fms_atoms} atoms in the multiple scattering"
+    )
     written = write_xmu_files(out, spectra[0], polarizations or [asked.polarization], asked.title)
     for path in written:
         click.echo(path)

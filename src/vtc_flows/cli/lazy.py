@@ -6,7 +6,7 @@ import importlib
 import sys
 import traceback
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 import click
 
@@ -24,7 +24,7 @@ class OneLineError(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the message on the error stream."""
-        click.echo(f"vtc: {self.format_message()}", file=file or sys.stderr)
+        click.echo(f"vtc: {printable(self.format_message())}", file=file or sys.stderr)
 
 
 class LazyGroup(click.Group):
@@ -60,18 +60,56 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in self._commands_at.items()])
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the options; say in one line which cannot be used."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as error:
+            _end_with_usage(error)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; turn what it raises into one line and an exit code."""
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
+        except click.UsageError as error:
+            _end_with_usage(error)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click ends each as it should; whoever closed the pipe needs no message
         except KeyboardInterrupt:
             raise OneLineError("interrupted", INTERRUPTED) from None
         except Exception as error:
             if ctx.params.get("debug"):
                 traceback.print_exc()
             raise OneLineError(_one_line(error), _exit_code(error)) from error
+
+
+def printable(text: str) -> str:
+    r"""
+    Return text without what would steer a terminal; line breaks and tabs stay.
+
+    Examples
+    --------
+    >>> printable("a\x1b[2Jb")
+    'a?[2Jb'
+    """
+    return "".join(each if each.isprintable() or each in "\n\t" else "?" for each in text)
+
+
+def unexpected(error: Exception) -> str:
+    """Return the line for an error that nobody foresaw."""
+    text = str(error).strip().splitlines()
+    return (
+        f"unexpected {type(error).__name__}: {text[0] if text else 'no message'} "
+        "(`vtc --debug ...` shows where; please report it)"
+    )
+
+
+def _end_with_usage(error: click.UsageError) -> NoReturn:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        raise error
+    command = error.ctx.command_path if error.ctx else "vtc"
+    message = error.format_message().removesuffix(".")
+    raise OneLineError(f"{message} (see {command} --help)", BAD_INPUT) from None
 
 
 def _exit_code(error: Exception) -> int:
@@ -81,8 +119,6 @@ def _exit_code(error: Exception) -> int:
 def _one_line(error: Exception) -> str:
     if isinstance(error, VtcFlowsError):
         return str(error)
-    text = str(error).strip().splitlines()
-    return (
-        f"unexpected {type(error).__name__}: {text[0] if text else 'no message'} "
-        "(`vtc --debug ...` shows where; please report it)"
-    )
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'output'}: {error.strerror}"  # the machine's fault, no bug
+    return unexpected(error)

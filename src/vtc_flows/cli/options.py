@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,9 +26,40 @@ class Sizes(click.ParamType[tuple[int, ...]]):
         if isinstance(value, tuple):
             return value
         try:
-            return tuple(int(part) for part in str(value).split(","))
+            sizes = tuple(int(part) for part in str(value).split(","))
         except ValueError:
-            self.fail(f"{value!r} is not a list of whole numbers such as 30,80", param, ctx)
+            sizes = ()
+        if not sizes or min(sizes) < 1:
+            self.fail(f"{value!r} is no list of whole numbers above 0, as 30,80", param, ctx)
+        return sizes
+
+
+class Number(click.ParamType[float]):
+    """
+    A finite number within limits.
+
+    Parameters
+    ----------
+    low, high : float
+        The limits, which belong to what is accepted.
+    """
+
+    name = "NUMBER"
+
+    def __init__(self, low: float, high: float) -> None:
+        self.low, self.high = low, high
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number."""
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not self.low <= number <= self.high:  # false for what is not a number
+            self.fail(f"{value!r} is no number from {self.low:g} to {self.high:g}", param, ctx)
+        return number
 
 
 class Element(click.ParamType[str]):
@@ -64,16 +96,18 @@ def moments(command: Command) -> Command:
     for option in (
         click.option(
             "--moment-cutoff",
-            type=click.FloatRange(min=0, min_open=True),
+            type=Number(0.5, 60.0),
             default=12.0,
             show_default=True,
-            help="How far neighbours count in the moments (Angstrom).",
+            metavar="R",
+            help="How far neighbours count in the moments, in Angstrom.",
         ),
         click.option(
             "--exponent",
             type=click.IntRange(1, 14),
             default=8,
             show_default=True,
+            metavar="P",
             help="Fall-off p of the moments' weight r^-p.",
         ),
     ):
@@ -91,6 +125,7 @@ def engine(command: Command) -> Command:
             "--engine",
             default="feff8l",
             show_default=True,
+            metavar="NAME",
             help="Engine, or the place package.module:factory of one of your own.",
         ),
     ):
@@ -117,5 +152,8 @@ def out(default: str | None) -> Callable[[Command], Command]:
 def as_json(command: Command) -> Command:
     """Add output for programs."""
     return click.option(
-        "--json", "as_json", is_flag=True, help="Print JSON on standard output, the rest beside it."
+        "--json",
+        "as_json",
+        is_flag=True,
+        help="Print JSON on standard output, and the rest on standard error.",
     )(command)

@@ -28,6 +28,18 @@ _COLUMNS = (
 )
 
 
+def require_table(folder: Path) -> None:
+    """
+    Make sure that the folder's table, if there is one, can take further records.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be read, or is not a table of records.
+    """
+    _existing(folder / SUMMARY_FILE)
+
+
 def write_record(folder: Path, record: SamsRecord, *, plot: bool) -> None:
     """
     Write a record's JSON and, where it has spectra, its picture.
@@ -66,10 +78,14 @@ def _existing(path: Path) -> dict[str, dict[str, object]]:
         return {}
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return {row["record_id"]: dict(row) for row in csv.DictReader(file)}
-    except (OSError, KeyError, csv.Error, UnicodeDecodeError) as error:
+            reader = csv.DictReader(file)
+            if "record_id" not in (reader.fieldnames or ["record_id"]):
+                raise ValueError("it has no column record_id")  # somebody's own table
+            return {row["record_id"]: dict(row) for row in reader}
+    except (OSError, csv.Error, ValueError) as error:
         raise StorageError(
-            f"{path} cannot be read ({error}): move it away or choose another folder"
+            f"{path} cannot be read as a table of records ({error}): move it away or choose "
+            "another folder"
         ) from error
 
 

@@ -13,10 +13,18 @@ import click
 from pydantic import ValidationError
 
 from vtc_flows.cli import options
-from vtc_flows.cli.display import SiteProgress, console, print_problems, print_record
+from vtc_flows.cli.display import (
+    SiteProgress,
+    console,
+    logs_as_lines,
+    print_problems,
+    print_record,
+    say,
+)
 from vtc_flows.cli.engine import ready_engine
+from vtc_flows.cli.folder import require_writable
 from vtc_flows.cli.lazy import BAD_INPUT, FAILED, INTERRUPTED, OneLineError
-from vtc_flows.cli.results import SITES_FOLDER, write_record, write_summary
+from vtc_flows.cli.results import SITES_FOLDER, require_table, write_record, write_summary
 from vtc_flows.errors import InputError, VtcFlowsError
 from vtc_flows.schemas import Preset, SamsRecord, SamsSettings, XesSettings
 from vtc_flows.settings import load_settings
@@ -38,26 +46,55 @@ from vtc_flows.workflow.jobs import SiteXesMaker
 @click.option(
     "--fms-atoms", type=options.Sizes(), help="Instead of the preset's; several share one SCF."
 )
-@click.option("--scf-atoms", type=int, help="Neighbours in the potentials (30).")
+@click.option(
+    "--scf-atoms",
+    type=click.IntRange(1, 99),
+    default=30,
+    show_default=True,
+    metavar="N",
+    help="Neighbours in the self-consistent potentials.",
+)
 @click.option(
     "--energies",
-    type=(float, float, float),
+    type=(options.Number(1.0, 200.0), options.Number(0.0, 100.0), options.Number(0.005, 2.0)),
+    default=(30.0, 5.0, 0.1),
+    show_default="30 5 0.1",
     metavar="BELOW ABOVE STEP",
-    help="Grid about the Fermi level in eV (30 5 0.1).",
+    help="Grid about the Fermi level in eV.",
 )
-@click.option("--core-hole", type=click.Choice(["fsr", "none"]), help="The 1s hole (fsr).")
+@click.option(
+    "--core-hole",
+    type=click.Choice(["fsr", "none"]),
+    default="fsr",
+    show_default=True,
+    help="The 1s hole: kept (final-state rule), or ignored.",
+)
 @click.option(
     "--window",
     type=(float, float),
     metavar="LOW HIGH",
-    help="Window of SAMS relative to the Fermi level in eV (the whole grid).",
+    help="Window of SAMS relative to the Fermi level in eV; the whole grid if not given.",
 )
-@click.option("--fwhm", type=float, default=0.0, help="Gaussian broadening for SAMS in eV (0).")
+@click.option(
+    "--fwhm",
+    type=options.Number(0.0, 20.0),
+    default=0.0,
+    show_default=True,
+    metavar="W",
+    help="Gaussian broadening before SAMS, full width in eV.",
+)
 @options.moments
 @options.engine
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Materials at a time, each in a process of its own.",
+)
 @options.out("vtc-results")
-@click.option("--plot/--no-plot", default=True, help="Draw a picture of each record.")
+@click.option("--plot/--no-plot", default=True, help="Draw a picture of each record, or not.")
 @options.as_json
 def run(structures: tuple[str, ...], elements: tuple[str, ...], **given: Any) -> None:
     """
@@ -66,7 +103,8 @@ def run(structures: tuple[str, ...], elements: tuple[str, ...], **given: Any) ->
     STRUCTURE is a CIF, POSCAR or JSON file, or a Materials Project id such as mp-2657. Finished
     sites are kept in the folder of results; the same command goes on where it stopped.
 
-    Exit code 0: all done. 1: a calculation failed. 2: an input could not be used.
+    Exit code 0: all done. 1: a calculation failed. 2: an input could not be used. 130:
+    interrupted.
     """
     settings, sams_settings = _settings(given)
     machine = load_settings()
@@ -75,6 +113,9 @@ def run(structures: tuple[str, ...], elements: tuple[str, ...], **given: Any) ->
     todo = plan(structures, elements, settings, mp_api_key=key.get_secret_value() if key else "")
     print_problems(todo.problems)
     folder: Path = given["out"].absolute()
+    if todo.tasks:
+        require_writable(folder)
+        require_table(folder)
     maker = PolarizedXesFlowMaker(
         site_maker=SiteXesMaker(
             engine=given["engine"], settings=settings, cache_directory=str(folder / SITES_FOLDER)
@@ -82,23 +123,24 @@ def run(structures: tuple[str, ...], elements: tuple[str, ...], **given: Any) ->
         sams_settings=sams_settings,
     )
     results = _Results(todo, folder, plot=given["plot"], as_json=given["as_json"])
-    _run(todo.tasks, maker, given["workers"], results)
-    results.finish()
+    with logs_as_lines():
+        _run(todo.tasks, maker, given["workers"], results)
+    results.finish(debug=bool(click.get_current_context().find_root().params.get("debug")))
 
 
 def _settings(given: dict[str, Any]) -> tuple[XesSettings, SamsSettings]:
-    changes: dict[str, Any] = {
-        "fms_atoms": given["fms_atoms"],
-        "n_scf_atoms": given["scf_atoms"],
-        "core_hole": given["core_hole"],
-    }
-    if given["energies"]:
-        names = ("energy_below_ev", "energy_above_ev", "energy_step_ev")
-        changes.update(zip(names, given["energies"], strict=True))
+    below, above, step = given["energies"]
     preset: Preset = given["preset"]
+    sizes = {"fms_atoms": given["fms_atoms"]} if given["fms_atoms"] else {}
     try:
         settings = XesSettings.preset(
-            preset, **{name: value for name, value in changes.items() if value is not None}
+            preset,
+            **sizes,
+            n_scf_atoms=given["scf_atoms"],
+            core_hole=given["core_hole"],
+            energy_below_ev=below,
+            energy_above_ev=above,
+            energy_step_ev=step,
         )
         grid = (-settings.energy_below_ev, settings.energy_above_ev)
         sams_settings = SamsSettings(
@@ -110,7 +152,8 @@ def _settings(given: dict[str, Any]) -> tuple[XesSettings, SamsSettings]:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{name or 'settings'}: {first['msg']}") from error
+        text = first["msg"].removeprefix("Value error, ")
+        raise InputError(f"{name}: {text}" if name else text) from error
     low, high = sams_settings.window_ev
     if low < grid[0] or high > grid[1]:
         raise InputError(
@@ -130,7 +173,8 @@ def _run(
     try:
         with SiteProgress(sum(task.n_sites for task in tasks)) as bar:
             for task, outcome in run_tasks(tasks, maker, workers=workers, listener=bar.tell):
-                results.add(task, outcome)
+                with bar.hidden():
+                    results.add(task, outcome)
     except KeyboardInterrupt:
         raise OneLineError(
             f"interrupted: {results.n_finished} of {len(tasks)} materials are finished, finished "
@@ -161,21 +205,20 @@ class _Results:
             self._problems.append((task.record.source, outcome))
             return
         self._records[self.todo.tasks.index(task)] = outcome
+        target = console(error_stream=self.as_json)
         for record in outcome:
             write_record(self.folder, record, plot=self.plot)
+            print_record(record, target)
         write_summary(self.folder, outcome)
 
-    def finish(self) -> None:
-        """Print what people or programs want to see, and end with the right exit code."""
+    def finish(self, *, debug: bool) -> None:
+        """Print what programs want to see and what went wrong; end with the right exit code."""
         records = [record for index in sorted(self._records) for record in self._records[index]]
-        target = console(error_stream=self.as_json)
-        for record in records:
-            print_record(record, target)
         if self.as_json:
             click.echo(json.dumps([record.model_dump(mode="json") for record in records]))
         if records:
-            click.echo(f"results are in {self.folder}", err=True)
-        print_problems(self._problems)
+            say(f"results are in {self.folder}")
+        print_problems(self._problems, debug=debug)
         failed = any(record.failures for record in records)
         if failed or any(not isinstance(e, InputError) for _, e in self._problems):
             raise click.exceptions.Exit(FAILED)

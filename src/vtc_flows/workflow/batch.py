@@ -6,9 +6,11 @@ import multiprocessing
 import queue
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.queues import Queue
 from types import FrameType
@@ -19,7 +21,7 @@ from maggma.stores import MemoryStore
 from vtc_flows.crystal.clusters import scf_radius
 from vtc_flows.crystal.sites import site_orbits
 from vtc_flows.crystal.sources import StructureRecord
-from vtc_flows.errors import StorageError, VtcFlowsError
+from vtc_flows.errors import EngineCrashError, StorageError, VtcFlowsError
 from vtc_flows.schemas import SamsRecord, XesSettings
 from vtc_flows.workflow.flows import PolarizedXesFlowMaker
 from vtc_flows.workflow.inputs import chosen_elements, load_all
@@ -147,6 +149,14 @@ def _outcome(task: Task, maker: PolarizedXesFlowMaker) -> list[SamsRecord] | Vtc
         raise
     except VtcFlowsError as error:
         return error
+    except Exception as error:  # a bug that one material meets must not lose the others
+        text = str(error).strip().splitlines()
+        failure = VtcFlowsError(
+            f"{task.record.material_id} {task.element}: unexpected {type(error).__name__}: "
+            f"{text[0] if text else 'no message'} (`vtc --debug ...` shows where; please report it)"
+        )
+        failure.add_note(traceback.format_exc())  # notes survive the way between processes
+        return failure
 
 
 def _run_in_pool(
@@ -164,13 +174,25 @@ def _run_in_pool(
             finished, _ = wait(waiting, timeout=_POLL_S, return_when=FIRST_COMPLETED)
             _drain(events, listener)
             for future in finished:
-                yield waiting.pop(future), future.result()
+                yield waiting.pop(future), _result(future)
     finally:
         if waiting:  # interrupted or failed: end what still runs, with its FEFF processes
             for child in multiprocessing.active_children():
                 child.terminate()
         executor.shutdown(wait=True, cancel_futures=True)
         events.close()
+
+
+def _result(
+    future: Future[list[SamsRecord] | VtcFlowsError],
+) -> list[SamsRecord] | VtcFlowsError:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise EngineCrashError(
+            "a worker process was killed, perhaps for want of memory: finished sites are kept; run "
+            "again, with fewer workers, to go on from there"
+        ) from None
 
 
 def _drain(events: Queue[SiteEvent], listener: Listener) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from vtc_flows.crystal.checks import validate
 from vtc_flows.crystal.sites import absorbers
@@ -26,18 +26,27 @@ def load_all(
     problems: list[tuple[str, VtcFlowsError]] = []
     sources: dict[str, str] = {}
     for spec in specs:
+        found = False
         try:
             for record in load_structures([spec], mp_api_key=mp_api_key):
+                found = True
                 if record.material_id in sources:
-                    raise InputError(
-                        f"{record.source} and {sources[record.material_id]} are both called "
-                        f"{record.material_id}: rename one, or run them apart"
-                    )
+                    problems.append((record.source, _same_name(record, sources)))
+                    continue
                 sources[record.material_id] = record.source
                 records.append(record)
+            if not found:
+                raise InputError(f"{spec} holds no structure: it is empty")
         except VtcFlowsError as error:
             problems.append((spec, error))
     return records, problems
+
+
+def _same_name(record: StructureRecord, sources: Mapping[str, str]) -> InputError:
+    return InputError(
+        f"{record.source} and {sources[record.material_id]} are both called "
+        f"{record.material_id}: rename one, or run them apart"
+    )
 
 
 def chosen_elements(record: StructureRecord, elements: Sequence[str]) -> list[str]:

@@ -64,7 +64,8 @@ def load_site(path: Path) -> SiteXesDoc | None:
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
-        logger.warning("%s is not used and made anew: %s", path, str(error).splitlines()[0])
+        reason = error.strerror if isinstance(error, OSError) else "it is damaged"
+        logger.warning("the kept site %s cannot be used (%s) and is computed anew", path, reason)
         return None
 
 
