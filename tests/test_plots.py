@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from matplotlib import image
 
+from vtc_flows.crystal.sources import load_structures
 from vtc_flows.errors import InputError
-from vtc_flows.plots import record_figure, record_png
+from vtc_flows.plots import crystal_direction, record_figure, record_png
 from vtc_flows.workflow.batch import Task, run_task
 from vtc_flows.workflow.flows import PolarizedXesFlowMaker
 from vtc_flows.workflow.jobs import SiteXesMaker
@@ -15,8 +16,6 @@ from vtc_flows.workflow.jobs import SiteXesMaker
 
 @pytest.fixture
 def record(structure_file):
-    from vtc_flows.crystal.sources import load_structures
-
     (one,) = load_structures([structure_file("triclinic_Fe2P2O7")])
     maker = PolarizedXesFlowMaker(site_maker=SiteXesMaker(engine="analytic_engine:make"))
     (made,) = run_task(Task(one, "Fe", 2), maker)
@@ -45,6 +44,36 @@ def test_no_texts_overlap(record):
     boxes = [item.get_window_extent(renderer) for item in (*outside, *titles)]
     boxes += [axes.xaxis.get_tightbbox(renderer) for axes in figure.axes]
     assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :] if a.overlaps(b)]
+
+
+def test_directions_carry_their_signs_and_crystal_indices(crystal):
+    cell = crystal("tenorite_CuO").lattice.matrix
+    for indices in [(1, 0, 0), (0, -1, 0), (1, 0, -1), (-1, 2, 3)]:
+        assert crystal_direction(0.1 * np.array(indices) @ cell, cell) == indices
+    (x, y, z) = np.eye(3)
+    assert crystal_direction(x + 0.005 * y, np.eye(3)) == (1, 0, 0)
+    assert crystal_direction(x + 0.015 * y, np.eye(3)) is None
+    assert crystal_direction(x + 4 * z, np.eye(3)) is None
+
+
+def test_legend_names_directions_of_the_conventional_cell(structure_file):
+    (one,) = load_structures([structure_file("rutile_TiO2")])
+    maker = PolarizedXesFlowMaker(site_maker=SiteXesMaker(engine="analytic_engine:make"))
+    (made,) = run_task(Task(one, "Ti", 1), maker)
+    figure = record_figure(made)
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    # the file's first axis is the tetragonal c
+    assert "f$_1$ = (1.00, 0.00, 0.00)  [$001$]" in labels
+    figure.canvas.draw()
+    legend = figure.legends[0].get_window_extent()
+    assert figure.bbox.x0 <= legend.x0
+    assert legend.x1 <= figure.bbox.x1
+
+
+def test_fermi_level_is_named(record):
+    left = record_figure(record).axes[0]
+    (label,) = [text for text in left.texts if text.get_text() == "E$_F$"]
+    assert label.xy[0] == 0.0
 
 
 def test_png_can_be_read_and_pyplot_is_left_alone(record, tmp_path):

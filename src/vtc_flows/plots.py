@@ -10,8 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from pymatgen.core.structure import Structure
 
-from vtc_flows.errors import InputError
+from vtc_flows.crystal.sites import crystal_symmetry
+from vtc_flows.errors import InputError, StructureError
 from vtc_flows.physics.tensors import along, isotropic
 from vtc_flows.schemas import RecordSite, SamsRecord
 
@@ -21,6 +23,8 @@ _STYLES = ("-", "--", "-.")
 _MOST_SITES = 4
 _DPI = 150
 _MINUS = "\N{MINUS SIGN}"
+_LARGEST_INDEX = 3
+_SAME_DIRECTION_DEGREES = 0.5
 
 
 def record_figure(record: SamsRecord) -> Figure:
@@ -58,7 +62,8 @@ def record_figure(record: SamsRecord) -> Figure:
         ncols=4,
         fontsize=8,
         frameon=False,
-        title="polarization along the shared frame (Cartesian axes of the structure)",
+        title="polarization along the shared frame: components on the Cartesian axes of the "
+        "structure, [direction] in the conventional cell",
         title_fontsize=8,
     )
     figure.suptitle(_title(record, len(shown)), fontsize=11)
@@ -76,6 +81,7 @@ def _draw_spectra(axes: Axes, site: RecordSite, record: SamsRecord) -> None:
     energy = np.asarray(site.energy_ev) - site.e_fermi_ev
     tensor = np.asarray(site.tensor)
     frame = np.asarray(record.frame)
+    cell = _conventional_cell(record)
     axes.plot(energy, isotropic(tensor), color="0.55", linewidth=3.0, label="isotropic")
     for number, (direction, colour, style) in enumerate(
         zip(frame.T, _COLOURS, _STYLES, strict=True), start=1
@@ -86,16 +92,27 @@ def _draw_spectra(axes: Axes, site: RecordSite, record: SamsRecord) -> None:
             color=colour,
             linestyle=style,
             linewidth=1.3,
-            label=f"f$_{number}$ = {_direction(direction)}",
+            label=f"f$_{number}$ = {_direction(direction)}{_indices_text(direction, cell)}",
         )
     axes.axvline(0.0, color="0.3", linewidth=0.8, linestyle=":")
+    axes.annotate(
+        "E$_F$",
+        (0.0, 1.0),
+        (3, -3),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        va="top",
+        fontsize=8,
+        color="0.3",
+    )
     low, high = record.window_ev
     for start, stop in ((energy[0], low), (high, energy[-1])):
         if stop - start > np.diff(energy).max():
             axes.axvspan(start, stop, color="0.93", zorder=0)  # not in SAMS
     axes.set_xlim(energy[0], energy[-1])
     axes.set_ylim(bottom=min(0.0, float(tensor[:, :3].min())))
-    axes.set_ylabel("emission / background at E$_F$")
+    axes.set_ylim(top=1.08 * axes.get_ylim()[1])  # room for the name of the Fermi level
+    axes.set_ylabel("emission / atomic background at E$_F$")
     axes.set_title(
         f"{record.element}, site {site.site_index} ({site.multiplicity} in the cell)",
         fontsize=9,
@@ -121,10 +138,13 @@ def _draw_sam(axes: Axes, site: RecordSite) -> None:
 def _title(record: SamsRecord, n_shown: int) -> str:
     atoms = sorted({site.n_fms_atoms for site in record.sites})
     counts = f"{atoms[0]}" if len(atoms) == 1 else f"{atoms[0]} to {atoms[-1]}"
-    first = f"{record.material_id}: {record.element} K valence-to-core emission, {counts} atoms"
+    what = f"{record.element} K valence-to-core emission"
+    first = f"{record.material_id}: {what}, {counts} atoms in the FMS"
     parts = []
     if record.sams is not None and record.sams_max is not None:
-        parts = [f"SAMS {record.sams:.3f}", f"largest {record.sams_max:.3f}"]
+        low, high = record.window_ev
+        window = f"E$_F${low:+g} ... E$_F${high:+g} eV".replace("-", _MINUS)
+        parts = [f"{window}: SAMS {record.sams:.3f}", f"largest {record.sams_max:.3f}"]
     if record.sams_crystal is not None:
         parts.append(f"of the crystal {record.sams_crystal:.3f} eV$^{{-1/2}}$")
     if record.failures:
@@ -139,3 +159,58 @@ def _direction(vector: NDArray[np.float64]) -> str:
     """Return a direction with two digits, minus signs as printed."""
     values: Sequence[float] = [0.0 if abs(value) < 0.005 else float(value) for value in vector]
     return "(" + ", ".join(f"{value:.2f}".replace("-", _MINUS) for value in values) + ")"
+
+
+def crystal_direction(
+    vector: NDArray[np.float64], cell: NDArray[np.float64]
+) -> tuple[int, int, int] | None:
+    """
+    Return the indices [u v w] of the crystal direction that a vector lies along.
+
+    Parameters
+    ----------
+    vector : ndarray of shape (3,)
+        Cartesian, of any length.
+    cell : ndarray of shape (3, 3)
+        Lattice vectors as rows.
+
+    Returns
+    -------
+    tuple of int or None
+        The smallest indices up to 3 whose direction is within 0.5 degrees; None where there are
+        none.
+
+    Examples
+    --------
+    >>> crystal_direction(np.array([0.0, -1.0, 1.0]), np.diag([3.0, 4.6, 4.6]))
+    (0, -1, 1)
+    """
+    steps = np.arange(-_LARGEST_INDEX, _LARGEST_INDEX + 1)
+    indices = np.array(np.meshgrid(steps, steps, steps)).reshape(3, -1).T
+    indices = indices[np.gcd.reduce(indices, axis=1) == 1]  # [2 0 0] is [1 0 0]
+    indices = indices[np.argsort(np.abs(indices).sum(axis=1), kind="stable")]
+    directions = indices @ cell
+    directions /= np.linalg.norm(directions, axis=1)[:, None]
+    away = np.linalg.norm(directions - vector / np.linalg.norm(vector), axis=1)
+    near = np.flatnonzero(away < np.radians(_SAME_DIRECTION_DEGREES))
+    if not near.size:
+        return None
+    u, v, w = (int(value) for value in indices[near[0]])
+    return u, v, w
+
+
+def _conventional_cell(record: SamsRecord) -> NDArray[np.float64] | None:
+    """Return the conventional cell, as rows, in the axes of the structure as it was given."""
+    try:
+        structure = Structure.from_dict(record.provenance.structure)
+        return crystal_symmetry(structure).conventional_lattice
+    except StructureError:
+        return None  # symmetry was not found: Cartesian components must do
+
+
+def _indices_text(vector: NDArray[np.float64], cell: NDArray[np.float64] | None) -> str:
+    indices = None if cell is None else crystal_direction(vector, cell)
+    if indices is None:
+        return ""
+    parts = (str(value) if value >= 0 else rf"\bar{{{-value}}}" for value in indices)
+    return f"  [${''.join(parts)}$]"
