@@ -55,6 +55,15 @@ class TestRun:
             assert record["sams"] == pytest.approx(site["sams"])
         assert "SAMS" in result.stderr
 
+    def test_tables_fit_80_columns(self, run, structure_file):
+        result = run(structure_file("triclinic_Fe2P2O7"), "--no-plot")
+        lines = result.stdout.splitlines()
+        assert lines[1].startswith("triclinic_Fe2P2O7  Fe  30 neighbours")
+        assert "SAMS in eV^-1/2, E_F-30 ... E_F+5 eV" in lines
+        assert max(map(len, lines)) <= 80
+        assert all(line == line.rstrip() for line in lines)
+        assert [line.split()[:2] for line in lines[-2:]] == [["0", "1"], ["1", "1"]]
+
     def test_folder_of_results(self, run, structure_file, tmp_path):
         result = run(structure_file("rutile_TiO2"))
         assert result.exit_code == 0
@@ -398,6 +407,7 @@ ATOMS
         result = vtc("feff", feff_inp, *ENGINE, "--out", out)
         assert result.exit_code == 0, result.stderr
         assert sorted(path.name for path in out.iterdir()) == ["tensor.json", "xmu.dat"]
+        assert "converged in 2 iterations, E_F = -10.280 eV, 4 atoms" in result.stderr
         content = json.loads((out / "tensor.json").read_text())
         assert content["converged"] is True
         tensor = np.array(content["tensor"])
