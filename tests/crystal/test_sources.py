@@ -167,3 +167,16 @@ def test_a_file_goes_before_an_id(tmp_path, monkeypatch, structure_path):
     shutil.copy(structure_path("NiO"), "mp-19009.cif")
     (record,) = load_structures(["mp-19009.cif"])
     assert record.material_id == "mp-19009"
+
+
+def test_a_broken_line_does_not_hide_the_others(tmp_path, crystal):
+    good = {"id": "a", "structure": crystal("NiO").as_dict()}
+    lines = [json.dumps(good), "{broken", json.dumps({"id": "x"}), json.dumps({**good, "id": "b"})]
+    path = tmp_path / "many.jsonl"
+    path.write_text("\n".join(lines))
+    problems = []
+    records = list(load_structures([path], on_problem=problems.append))
+    assert [record.material_id for record in records] == ["a", "b"]
+    assert ["line 2" in str(problems[0]), "line 3" in str(problems[1])] == [True, True]
+    with pytest.raises(StructureError, match="line 2 is not JSON"):
+        list(load_structures([path]))

@@ -219,12 +219,13 @@ def test_run_folder_is_kept_on_request(engine, tmp_path):
     assert {"site.json", "feff.log", "spectra.npz"} <= kept
 
 
-def test_no_room_for_the_run(installation, tmp_path):
+def test_no_room_for_the_run(engine, installation, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
-    engine = Feff8lEngine(installation, scratch_directory=blocked)
     with pytest.raises(StorageError, match="no run folder"):
-        engine.run_site(octahedron())
+        engine.run_site(octahedron(), run_dir=blocked / "run")
+    with pytest.raises(ConfigurationError, match="VTC_SCRATCH_DIRECTORY"):
+        Feff8lEngine(installation, scratch_directory=blocked)
 
 
 def test_full_disk_is_named(installation, tmp_path):

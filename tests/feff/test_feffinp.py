@@ -108,6 +108,12 @@ def test_the_message_says_where():
         parse_feff_input(INPUT.replace("EDGE K", "EDGE L3"), name="mine.inp")
 
 
+@pytest.mark.parametrize("text", ["", "  \n", '{"lattice": 1}', "<cif>", "MZ\0\0"])
+def test_other_files_are_not_taken_for_input(text):
+    with pytest.raises(FeffInputError, match=r"not a feff\.inp"):
+        parse_feff_input(text)
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(FeffInputError, match="No such file"):
         read_feff_input(tmp_path / "none.inp")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import click
@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vtc_flows.cli.lazy import printable
+from vtc_flows.crystal.sources import StructureRecord
 from vtc_flows.errors import VtcFlowsError
 from vtc_flows.schemas import SamsRecord
 from vtc_flows.workflow.progress import SiteEvent
@@ -93,6 +94,16 @@ def print_problems(problems: Sequence[tuple[str, VtcFlowsError]], *, debug: bool
         say(text if source in text else f"{source}: {text}")
         for note in getattr(error, "__notes__", ()) if debug else ():
             click.echo(note, err=True)
+
+
+def print_remarks(records: Iterable[StructureRecord]) -> None:
+    """Print what the readers of structures remarked, once for each structure."""
+    told: set[str] = set()
+    for record in records:
+        if record.source not in told:
+            told.add(record.source)
+            for remark in record.warnings:
+                say(f"{record.source}: note: {remark}")
 
 
 def say(text: str) -> None:

@@ -13,6 +13,7 @@ from vtc_flows.cli.display import (
     console,
     plain_table,
     print_problems,
+    print_remarks,
     print_table,
     short,
 )
@@ -47,6 +48,7 @@ def features(
     """
     key = load_settings().mp_api_key
     records, problems = load_all(structures, mp_api_key=key.get_secret_value() if key else None)
+    print_remarks(records)
     settings = SamsSettings(moment_exponent=exponent, moment_cutoff_angstrom=moment_cutoff)
     found: list[FeatureRecord] = []
     for record in records:

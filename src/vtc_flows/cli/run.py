@@ -19,6 +19,7 @@ from vtc_flows.cli.display import (
     logs_as_lines,
     print_problems,
     print_record,
+    print_remarks,
     say,
 )
 from vtc_flows.cli.engine import ready_engine
@@ -112,6 +113,7 @@ def run(structures: tuple[str, ...], elements: tuple[str, ...], **given: Any) ->
     key = machine.mp_api_key
     todo = plan(structures, elements, settings, mp_api_key=key.get_secret_value() if key else "")
     print_problems(todo.problems)
+    print_remarks(task.record for task in todo.tasks)
     folder: Path = given["out"].absolute()
     if todo.tasks:
         require_writable(folder)

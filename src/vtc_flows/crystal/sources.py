@@ -6,9 +6,10 @@ import gzip
 import json
 import re
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pymatgen.core.structure import Structure
 from pymatgen.io.cif import CifParser
@@ -17,14 +18,14 @@ from pymatgen.io.vasp.inputs import Poscar
 from vtc_flows.crystal.materials_project import fetch_structure
 from vtc_flows.errors import DisorderedStructureError, InputError, StructureError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
 #: What can be read, for messages and help texts.
 ACCEPTED_KINDS = (
     "CIF (.cif), POSCAR (POSCAR*, CONTCAR*, .vasp, .poscar), pymatgen JSON (.json), JSON lines "
     "(.jsonl), each also with .gz, or a Materials Project id (mp-2657)"
 )
+
+#: What is told of one entry that cannot be used.
+Problem = Callable[[StructureError], None]
 
 _MATERIALS_PROJECT_ID = re.compile(r"(mp|mvc)-[a-z0-9]+")
 
@@ -58,7 +59,10 @@ class StructureRecord:
 
 
 def load_structures(
-    specs: Sequence[str | Path], *, mp_api_key: str | None = None
+    specs: Sequence[str | Path],
+    *,
+    mp_api_key: str | None = None,
+    on_problem: Problem | None = None,
 ) -> Iterator[StructureRecord]:
     """
     Yield the structures of files and Materials Project ids, one after the other.
@@ -71,6 +75,9 @@ def load_structures(
         "id", or a list of them; JSON lines are read one at a time.
     mp_api_key : str, optional
         Key for the Materials Project; else VTC_MP_API_KEY, MP_API_KEY or pymatgen's settings.
+    on_problem : callable, optional
+        Called with the error of one entry among many (of a JSON list, of JSON lines), which is
+        then left out; without it the error is raised and the rest is lost.
 
     Yields
     ------
@@ -91,7 +98,7 @@ def load_structures(
     for spec in specs:
         path = Path(spec)
         if path.is_file():
-            yield from _read(path)
+            yield from _read(path, on_problem or _raise)
         elif _MATERIALS_PROJECT_ID.fullmatch(str(spec)):
             structure = fetch_structure(str(spec), api_key=mp_api_key)
             yield _record(str(spec), structure, "Materials Project")
@@ -101,7 +108,11 @@ def load_structures(
             raise InputError(f"no such file: {path}. Accepted: {ACCEPTED_KINDS}")
 
 
-def _read(path: Path) -> Iterator[StructureRecord]:
+def _raise(error: StructureError) -> None:
+    raise error
+
+
+def _read(path: Path, on_problem: Problem) -> Iterator[StructureRecord]:
     """Yield the structures of one file, by its kind."""
     name = path.name.removesuffix(".gz")
     stem = name.rpartition(".")[0] or name
@@ -111,9 +122,9 @@ def _read(path: Path) -> Iterator[StructureRecord]:
     elif suffix in {".vasp", ".poscar"} or name.upper().startswith(("POSCAR", "CONTCAR")):
         yield _read_poscar(path, stem if suffix in {".vasp", ".poscar"} else name)
     elif suffix == ".json":
-        yield from _read_json(path, stem)
+        yield from _read_json(path, stem, on_problem)
     elif suffix == ".jsonl":
-        yield from _read_json_lines(path, stem)
+        yield from _read_json_lines(path, stem, on_problem)
     else:
         raise InputError(f"{path}: a file of unknown kind. Accepted: {ACCEPTED_KINDS}")
 
@@ -159,7 +170,7 @@ def _read_poscar(path: Path, name: str) -> StructureRecord:
     return _record(name, structure, str(path), tuple(remarks))
 
 
-def _read_json(path: Path, stem: str) -> Iterator[StructureRecord]:
+def _read_json(path: Path, stem: str, on_problem: Problem) -> Iterator[StructureRecord]:
     """Yield the structures of a JSON file: one, or a list."""
     try:
         content = json.loads(_text(path))
@@ -169,22 +180,38 @@ def _read_json(path: Path, stem: str) -> Iterator[StructureRecord]:
         yield _from_json(content, stem, str(path))
         return
     for number, entry in enumerate(content):
-        yield _from_json(entry, f"{stem}-{number}", f"{path} entry {number}")
+        try:
+            yield _from_json(entry, f"{stem}-{number}", f"{path} entry {number}")
+        except StructureError as error:
+            on_problem(error)
 
 
-def _read_json_lines(path: Path, stem: str) -> Iterator[StructureRecord]:
+def _read_json_lines(path: Path, stem: str, on_problem: Problem) -> Iterator[StructureRecord]:
     """Yield the structures of a file of JSON lines, one at a time."""
     number = 0
     opened = gzip.open if path.suffix == ".gz" else open
     try:
         with opened(path, "rt", encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield _from_json(json.loads(line), f"{stem}-{number}", f"{path} line {number}")
-    except json.JSONDecodeError as error:
-        raise StructureError(f"{path} line {number} is not JSON: {error}") from error
+                if not line.strip():
+                    continue
+                try:
+                    record = _from_line(line, f"{stem}-{number}", f"{path} line {number}")
+                except StructureError as error:
+                    on_problem(error)
+                else:
+                    yield record
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise StructureError(f"{path} cannot be read beyond line {number}: {error}") from error
+
+
+def _from_line(line: str, name: str, source: str) -> StructureRecord:
+    """Return the record of one line of JSON."""
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise StructureError(f"{source} is not JSON: {error}") from error
+    return _from_json(entry, name, source)
 
 
 def _from_json(entry: Any, name: str, source: str) -> StructureRecord:

@@ -63,7 +63,7 @@ class Feff8lEngine:
     Raises
     ------
     ConfigurationError
-        If the installation does not have what the route needs.
+        If the installation does not have what the route needs, or the scratch folder is missing.
     """
 
     name = "feff8l"
@@ -84,6 +84,11 @@ class Feff8lEngine:
             raise ConfigurationError(f"the FEFF 8.5L of {installation.origin} has no library")
         if self._route == "executables" and not installation.executables:
             raise ConfigurationError(f"the FEFF 8.5L of {installation.origin} has no executables")
+        if scratch_directory is not None and not scratch_directory.is_dir():
+            raise ConfigurationError(
+                f"scratch_directory is {scratch_directory}, which is no folder: make it, or "
+                "correct VTC_SCRATCH_DIRECTORY"
+            )
         self._timeout_s = timeout_s
         self._scratch = scratch_directory
         self._keep = keep_scratch

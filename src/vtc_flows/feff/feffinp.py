@@ -99,6 +99,8 @@ def parse_feff_input(text: str, name: str = "feff.inp") -> FeffInput:
     >>> asked.polarization, len(asked.site.potential_index)
     ((0.0, 0.0, 1.0), 2)
     """
+    if not text.strip() or "\0" in text or text.lstrip()[0] in "{[<":
+        raise FeffInputError(f"{name} is not a feff.inp: it holds no cards")
     cards = _Cards(where=name)
     section = ""
     for number, raw in enumerate(text.splitlines(), start=1):

@@ -45,7 +45,12 @@ def create_engine(name: str, settings: VtcSettings) -> Engine:
         factory = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
         raise ConfigurationError(f"the engine {name!r} cannot be loaded: {error}") from error
-    engine: Engine = factory(settings)
+    try:
+        engine: Engine = factory(settings)
+    except TypeError as error:
+        raise ConfigurationError(f"{place} makes no engine: {error}") from error
+    if not callable(getattr(engine, "run", None)):
+        raise ConfigurationError(f"{place} makes no engine but a {type(engine).__name__}")
     return engine
 
 

@@ -225,6 +225,7 @@ class FeatureRecord(_Document):
 
     material_id: str
     element: str
+    units: Units
     features: Features
     frame: Matrix3
     frame_freedom: Literal["none", "axis", "all"]

@@ -146,6 +146,7 @@ def feature_records(
         FeatureRecord(
             material_id=material_id,
             element=element,
+            units=Units(),
             features=features_document(features),
             frame=matrix(features.frame.axes),
             frame_freedom=features.frame.freedom,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from vtc_flows.crystal.checks import validate
 from vtc_flows.crystal.sites import absorbers
 from vtc_flows.crystal.sources import StructureRecord, load_structures
-from vtc_flows.errors import InputError, VtcFlowsError
+from vtc_flows.errors import InputError, StructureError, VtcFlowsError
 
 
 def load_all(
@@ -27,18 +27,24 @@ def load_all(
     sources: dict[str, str] = {}
     for spec in specs:
         found = False
+        unreadable: list[StructureError] = []
         try:
-            for record in load_structures([spec], mp_api_key=mp_api_key):
+            for record in load_structures(
+                [spec],
+                mp_api_key=mp_api_key,
+                on_problem=unreadable.append,
+            ):
                 found = True
                 if record.material_id in sources:
                     problems.append((record.source, _same_name(record, sources)))
                     continue
                 sources[record.material_id] = record.source
                 records.append(record)
-            if not found:
+            if not found and not unreadable:
                 raise InputError(f"{spec} holds no structure: it is empty")
         except VtcFlowsError as error:
             problems.append((spec, error))
+        problems += [(spec, error) for error in unreadable]
     return records, problems
 
 
