@@ -267,3 +267,11 @@ def test_route_needs_its_files(installation):
         Feff8lEngine(bare, route="executables")
     with pytest.raises(ConfigurationError, match="no library"):
         Feff8lEngine(replace(installation, library=None), route="library")
+
+
+def test_overlapped_atoms_alone_give_a_spectrum_too(engine, reference):
+    """Without an SCF card FEFF stays with the free atoms' potentials."""
+    (spectrum,) = engine.run_site(octahedron(scf=ScfControl(0.0, max_iterations=0)))
+    assert spectrum.scf.n_iterations == 0
+    assert spectrum.e_fermi_ev != pytest.approx(reference[0][0].e_fermi_ev, abs=0.05)
+    assert (spectrum.tensor[:, :3] > 0).all()
