@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Mapping
@@ -70,7 +72,9 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; turn what it raises into one line and an exit code."""
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # a full disk is to show here, not when the interpreter ends
+            return result
         except click.UsageError as error:
             _end_with_usage(error)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
@@ -80,6 +84,7 @@ class LazyGroup(click.Group):
         except Exception as error:
             if ctx.params.get("debug"):
                 traceback.print_exc()
+            _give_up_full_output()
             raise OneLineError(_one_line(error), _exit_code(error)) from error
 
 
@@ -102,6 +107,15 @@ def unexpected(error: Exception) -> str:
         f"unexpected {type(error).__name__}: {text[0] if text else 'no message'} "
         "(`vtc --debug ...` shows where; please report it)"
     )
+
+
+def _give_up_full_output() -> None:
+    """Keep the interpreter from writing once more, at its end, where writing has just failed."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _end_with_usage(error: click.UsageError) -> NoReturn:
