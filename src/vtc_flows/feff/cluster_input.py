@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from vtc_flows.crystal.clusters import Cluster, count_within, scf_radius, shell_radius
 from vtc_flows.feff.site_input import MAX_ATOMS, EnergyGrid, PotentialSpec, ScfControl, SiteInput
 from vtc_flows.schemas import XesSettings
@@ -50,5 +52,11 @@ def site_input(cluster: Cluster, settings: XesSettings) -> SiteInput:
             -settings.energy_below_ev, settings.energy_above_ev, settings.energy_step_ev
         ),
         core_hole=settings.core_hole == "fsr",
-        n_potential_atoms=min(count_within(cluster, listed), MAX_ATOMS),
+        n_potential_atoms=_n_potential_atoms(cluster, listed),
     )
+
+
+def _n_potential_atoms(cluster: Cluster, radius_angstrom: float) -> int:
+    """Return how many atoms make the potentials: those within a radius, and one of each kind."""
+    _, first = np.unique(cluster.potential_index, return_index=True)
+    return min(max(count_within(cluster, radius_angstrom), int(first.max()) + 1), MAX_ATOMS)
