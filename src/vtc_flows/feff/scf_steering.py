@@ -55,8 +55,8 @@ _MOST_STARTS = 3
 _SAME_SEPARATION_HA = 0.05
 _SLOWER, _SLOWEST_MIXING = 5.0, 0.01
 
-_HEAVIEST_WITH_TOO_MANY_L = 4
-_LIGHTEST_WITH_TOO_MANY_L = 3
+#: Atomic numbers for which the library adds an angular momentum: lithium and beryllium.
+_TOO_MANY_L = (3, 4)
 
 
 class ScfSteering:
@@ -95,8 +95,7 @@ class ScfSteering:
         """Redirect the library's calls; ``guarded`` takes care of exceptions."""
         self._library.replace("fmsie_", 14, guarded(self.scattering.answer))
         self._scmt = self._library.replace("scmt_", 47, guarded(self._iterate))
-        light = range(_LIGHTEST_WITH_TOO_MANY_L, _HEAVIEST_WITH_TOO_MANY_L + 1)
-        if any(potential.atomic_number in light for potential in self._site.potentials):
+        if any(potential.atomic_number in _TOO_MANY_L for potential in self._site.potentials):
             self._embedded = EmbeddedAtom(self._library)
             self._embedded.install(guarded)
 
@@ -188,7 +187,7 @@ class EmbeddedAtom:
 
     def _solve(self, *arguments: Any) -> None:
         number, lmax = integer(arguments[self._NUMBER]).value, integer(arguments[self._LMAX]).value
-        if not _LIGHTEST_WITH_TOO_MANY_L <= number <= _HEAVIEST_WITH_TOO_MANY_L:
+        if number not in _TOO_MANY_L:
             self._rholie(*arguments)
             return
         self._density = complexes(arguments[self._YRHOCE], _RADIAL_POINTS)

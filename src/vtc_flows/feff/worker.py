@@ -88,7 +88,6 @@ def compute(directory: Path, events: Events) -> dict[str, Any]:
     from vtc_flows.feff.phase_tables import wanted_energies
     from vtc_flows.scattering.tensor import emission_tensor
 
-    started = time.process_time()
     site = SiteInput.from_json((directory / SITE_FILE).read_text())
     program = json.loads((directory / PROGRAM_FILE).read_text())
     source = _source(program, site.for_potentials(), directory, events)
@@ -125,7 +124,6 @@ def compute(directory: Path, events: Events) -> dict[str, Any]:
             "phases": source.phases_cpu_s,
         },
         "fms_s": seconds,
-        "total_s": time.process_time() - started,
     }
 
 
