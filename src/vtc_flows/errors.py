@@ -23,10 +23,31 @@ Every error this package raises on purpose.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """
+    One try at a site that gave no usable spectrum.
+
+    Attributes
+    ----------
+    step : str
+        The step of the recovery, "none" for the first try.
+    reason : str
+        The code of what went wrong.
+    message : str
+        The same in words.
+    """
+
+    step: str
+    reason: str
+    message: str
 
 
 class VtcFlowsError(Exception):
@@ -89,18 +110,38 @@ class EngineError(VtcFlowsError):
         Where the run's files are, when they were kept.
     log_tail : str, optional
         The last lines the engine wrote.
+    reason : str, optional
+        A code that says more than the class's own one.
+
+    Attributes
+    ----------
+    attempts : tuple
+        What was tried before this error was final; see `Attempt`.
+    input_text : str
+        What the engine was given, so that the run can be repeated.
     """
 
     #: Short machine-readable reason, stored with a failed site.
     reason = "engine_error"
 
-    def __init__(self, message: str, *, run_dir: Path | None = None, log_tail: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        run_dir: Path | None = None,
+        log_tail: str = "",
+        reason: str | None = None,
+    ) -> None:
         where = f" (files kept in {run_dir})" if run_dir is not None else ""
         tail = f"\nEnd of the engine's log:\n{log_tail}" if log_tail else ""
         super().__init__(f"{message}{where}{tail}")
         self.message = message
         self.run_dir = run_dir
         self.log_tail = log_tail
+        self.attempts: tuple[Attempt, ...] = ()
+        self.input_text = ""
+        if reason is not None:
+            self.reason = reason
 
 
 class EngineTimeoutError(EngineError):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtc_flows.crystal.clusters import Cluster
+from vtc_flows.errors import Attempt
 from vtc_flows.feff.site_input import SiteInput
 from vtc_flows.feff.watch import Progress, silent
 from vtc_flows.schemas import XesSettings
@@ -30,12 +31,19 @@ class ScfFacts:
         Name of the recovery step that led there, "none" for the first try.
     fermi_history_ev : tuple of float
         Fermi level after each iteration.
+    attempts : tuple of Attempt
+        Tries that failed before the one that gave the spectrum.
+    charges_e : tuple of float
+        Electrons that each kind of atom lost (positive) or gained, absorber first; empty where the
+        engine does not tell.
     """
 
     converged: bool
     n_iterations: int
     recovery: str = "none"
     fermi_history_ev: tuple[float, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    charges_e: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,11 @@ class SiteSpectrum:
         Provenance.
     timings_s : dict of str to float
         CPU seconds: "scf", "scf_fms" (a part of it), "phases", "fms", and "total", start-up and
-        failed tries included.
+        failed tries included. An engine of several programs adds one entry for each,
+        "program <name>".
+    input_text : str
+        What the engine was given, so that the run can be repeated: the text of a ``feff.inp``, or
+        the site as JSON.
     """
 
     fms_atoms: int
@@ -105,6 +117,7 @@ class SiteSpectrum:
     scf: ScfFacts
     engine: EngineFacts
     timings_s: dict[str, float] = field(default_factory=dict)
+    input_text: str = ""
 
 
 class Engine(Protocol):
