@@ -24,6 +24,7 @@ from vtc_flows.errors import (
     EngineCrashError,
     EngineError,
     EngineOutputError,
+    FeffInputError,
     ScfNotConvergedError,
     StorageError,
 )
@@ -145,6 +146,11 @@ class Feff8lEngine:
     ) -> list[SiteSpectrum]:
         """Compute the spectra of a site; see :meth:`run`."""
         site.check()
+        if site.extra_cards:
+            raise FeffInputError(
+                f"the card {site.extra_cards[0].split()[0]} would change the result and is not "
+                "supported by the engine feff8l; remove it, or run with --engine feff10"
+            )
         failures: list[str] = []
         before_s = _children_cpu_s()
         with self._run_folder(run_dir) as folder:

@@ -23,6 +23,30 @@ MAX_POTENTIALS = 12
 MAX_ATOMS = 1000
 MAX_SCF_ATOMS = 100
 
+
+@dataclass(frozen=True)
+class Limits:
+    """
+    What an engine's arrays can hold.
+
+    Attributes
+    ----------
+    program : str
+        For messages.
+    potentials, atoms, scf_atoms : int
+        Unique potentials, atoms listed, atoms in one cluster of the self-consistency.
+    """
+
+    program: str
+    potentials: int
+    atoms: int
+    scf_atoms: int
+
+
+FEFF8L_LIMITS = Limits("FEFF 8.5L", MAX_POTENTIALS, MAX_ATOMS, MAX_SCF_ATOMS)
+#: nphx + 1, natx and nclusx of FEFF10's ``m_dimsmod.f90``.
+FEFF10_LIMITS = Limits("FEFF10", 32, 4000, 3000)
+
 _FIRST_SECOND_ROW = 6  # lighter elements get one angular momentum less, as FEFF does
 
 
@@ -82,6 +106,11 @@ class ScfControl:
         Cut the cluster around every other kind of atom to as many atoms as the absorber's has.
         FEFF10 does so and says nothing of it; shells are then incomplete, and which of their
         atoms go depends on rounding.
+    ramp_from_angstrom : float, optional
+        FEFF10 only: make a smaller cluster of this radius self-consistent first, then a middle
+        one, then the whole (its card SCFRAMP).
+    core_valence_floor_ev : float, optional
+        FEFF10 only: where its search for the core-valence separation begins (its card CORVAL).
     """
 
     radius_angstrom: float
@@ -91,6 +120,8 @@ class ScfControl:
     core_valence_ev: float = -40.0
     restart_on_bad_counts: bool = True
     cut_clusters: bool = False
+    ramp_from_angstrom: float | None = None
+    core_valence_floor_ev: float | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +214,8 @@ class SiteInput:
     n_potential_atoms : int, optional
         How many of the atoms, the nearest ones, make the potentials; all if not given. So the
         potentials do not depend on the size of the multiple scattering.
+    extra_cards : tuple of str
+        Lines of a ``feff.inp`` that only FEFF10 understands; any other engine refuses them.
     """
 
     positions_angstrom: tuple[tuple[float, float, float], ...]
@@ -196,6 +229,7 @@ class SiteInput:
     amplitude_reduction: float = 1.0
     overlap: float = 1.15
     n_potential_atoms: int | None = None
+    extra_cards: tuple[str, ...] = ()
 
     def for_potentials(self) -> SiteInput:
         """Return the site with only those atoms that make the potentials."""
@@ -215,30 +249,31 @@ class SiteInput:
         """Return how many atoms, the absorber among them, lie within a radius of the absorber."""
         return int((np.linalg.norm(self.positions, axis=1) <= radius_angstrom).sum())
 
-    def check(self) -> None:
+    def check(self, limits: Limits = FEFF8L_LIMITS) -> None:
         """
-        Refuse what FEFF 8.5L cannot hold.
+        Refuse what an engine cannot hold.
 
         Raises
         ------
         ClusterError
             Names the limit that is passed and what to do about it.
         """
-        self.for_potentials().check_potentials()
+        self.for_potentials().check_potentials(limits)
         if not self.fms_radii_angstrom:
             raise ClusterError("no radius for the full multiple scattering was given")
 
-    def check_potentials(self) -> None:
-        """Refuse potentials that FEFF 8.5L cannot make; see :meth:`check`."""
+    def check_potentials(self, limits: Limits = FEFF8L_LIMITS) -> None:
+        """Refuse potentials that an engine cannot make; see :meth:`check`."""
         n_atoms, n_potentials = len(self.potential_index), len(self.potentials)
-        if n_potentials > MAX_POTENTIALS:
+        if n_potentials > limits.potentials:
             raise ClusterError(
-                f"{n_potentials} unique potentials, but FEFF 8.5L holds {MAX_POTENTIALS}: "
-                "a structure of at most 11 elements is needed"
+                f"{n_potentials} unique potentials, but {limits.program} holds "
+                f"{limits.potentials}: a structure of at most {limits.potentials - 1} elements is "
+                "needed"
             )
-        if n_atoms > MAX_ATOMS:
+        if n_atoms > limits.atoms:
             raise ClusterError(
-                f"{n_atoms} atoms listed, but FEFF 8.5L holds {MAX_ATOMS}: list fewer "
+                f"{n_atoms} atoms listed, but {limits.program} holds {limits.atoms}: list fewer "
                 "(a smaller listed radius)"
             )
         if not n_atoms or any(self.positions_angstrom[0]) or self.potential_index[0] != 0:
@@ -252,10 +287,10 @@ class SiteInput:
                 f"highest potential of an atom {max(self.potential_index)} of {n_potentials - 1}"
             )
         n_scf = self.largest_scf_cluster()
-        if n_scf > MAX_SCF_ATOMS:
+        if n_scf > limits.scf_atoms:
             raise ClusterError(
                 f"{n_scf} atoms within the SCF radius {self.scf.radius_angstrom:.3f} Angstrom, but "
-                f"FEFF 8.5L holds {MAX_SCF_ATOMS}: ask for fewer SCF atoms"
+                f"{limits.program} holds {limits.scf_atoms}: ask for fewer SCF atoms"
             )
 
     def largest_scf_cluster(self) -> int:
@@ -279,6 +314,7 @@ class SiteInput:
         fields["scf"] = ScfControl(**fields["scf"])
         fields["fms_radii_angstrom"] = tuple(fields["fms_radii_angstrom"])
         fields["grid"] = EnergyGrid(**fields["grid"])
+        fields["extra_cards"] = tuple(fields["extra_cards"])
         return cls(**fields)
 
     def digest(self) -> str:
