@@ -53,6 +53,12 @@ class VtcSettings(BaseSettings):
     feff8l_route: Literal["library", "executables"] | None = Field(
         default=None, description="How FEFF 8.5L is used; the library where it is there."
     )
+    feff10_directory: Path | None = Field(
+        default=None, description="Folder with the programs of FEFF10; PATH if not given."
+    )
+    feff10_launcher: str = Field(
+        default="", description="What starts FEFF10's parallel programs, e.g. mpirun -n 4."
+    )
     data_directory: Path = Field(
         default_factory=lambda: platformdirs.user_data_path(_APPLICATION),
         description="Folder for what is installed for this user, as `vtc engine install` does.",
@@ -70,7 +76,7 @@ class VtcSettings(BaseSettings):
     )
     keep_scratch: bool = Field(default=False, description="Keep run folders.")
 
-    @field_validator("feff8l_directory", "data_directory", "scratch_directory")
+    @field_validator("feff8l_directory", "feff10_directory", "data_directory", "scratch_directory")
     @classmethod
     def _expand_user(cls, path: Path | None) -> Path | None:
         return path.expanduser() if path is not None else None
