@@ -22,14 +22,14 @@ from vtc_flows.errors import (
 )
 from vtc_flows.feff.discovery import find_feff8l
 from vtc_flows.feff.feff8l import Feff8lEngine
-from vtc_flows.feff.recovery import LADDER
+from vtc_flows.feff.recovery import FEFF8L_LADDER
 from vtc_flows.feff.site_input import EnergyGrid, PotentialSpec, ScfControl, SiteInput
 from vtc_flows.physics.tensors import rotate, symmetry_residual
 from vtc_flows.settings import load_settings
 
 pytestmark = pytest.mark.engine
 
-FIRST_TRY = LADDER[:1]
+FIRST_TRY = FEFF8L_LADDER[:1]
 NI_O = 2.085  # Angstrom
 
 

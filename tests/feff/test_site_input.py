@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vtc_flows.errors import ClusterError, InputError
-from vtc_flows.feff.recovery import LADDER, attempts
 from vtc_flows.feff.site_input import EnergyGrid, PotentialSpec, ScfControl, SiteInput
 
 
@@ -95,19 +94,6 @@ def test_fermi_level_outside_an_absolute_grid_moves_nothing():
 def test_empty_grid_is_refused():
     with pytest.raises(InputError, match="empty"):
         EnergyGrid(5, -5, 0.1)
-
-
-def test_ladder_starts_with_the_settings_asked_for_and_changes_them_each_time():
-    site = chain(20)
-    tried = list(attempts(site))
-    assert tried[0] == ("none", site)
-    assert [name for name, _ in tried] == [step.name for step in LADDER]
-    assert len({attempt.scf for _, attempt in tried}) == len(LADDER)
-
-
-def test_ladder_leaves_out_what_the_engine_cannot_hold():
-    site = replace(chain(200, spacing=0.5), scf=ScfControl(49.0))
-    assert "wider SCF cluster" not in [name for name, _ in attempts(site)]
 
 
 def test_potentials_are_made_of_the_nearest_atoms_only():

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,18 +22,16 @@ import numpy as np
 from vtc_flows.crystal.clusters import Cluster
 from vtc_flows.errors import (
     ConfigurationError,
-    EngineCrashError,
     EngineError,
     EngineOutputError,
     FeffInputError,
-    ScfNotConvergedError,
     StorageError,
 )
 from vtc_flows.feff.cluster_input import site_input
 from vtc_flows.feff.discovery import Feff8lInstallation, find_feff8l
 from vtc_flows.feff.engine import EngineFacts, ScfFacts, SiteSpectrum
-from vtc_flows.feff.recovery import LADDER, Step, attempts
-from vtc_flows.feff.site_input import SiteInput
+from vtc_flows.feff.recovery import FEFF8L_LADDER, Step, recover
+from vtc_flows.feff.site_input import FEFF8L_LIMITS, SiteInput
 from vtc_flows.feff.supervise import log_tail, run_worker
 from vtc_flows.feff.watch import Progress, silent
 from vtc_flows.feff.worker import PROGRAM_FILE, SITE_FILE, SPECTRA_FILE
@@ -77,7 +76,7 @@ class Feff8lEngine:
         timeout_s: float = 3600.0,
         scratch_directory: Path | None = None,
         keep_scratch: bool = False,
-        ladder: tuple[Step, ...] = LADDER,
+        ladder: tuple[Step, ...] = FEFF8L_LADDER,
     ) -> None:
         self._installation = installation
         self._route: Route = route or ("library" if installation.library else "executables")
@@ -148,38 +147,42 @@ class Feff8lEngine:
         site.check()
         if site.extra_cards:
             raise FeffInputError(
-                f"the card {site.extra_cards[0].split()[0]} would change the result and is not "
-                "supported by the engine feff8l; remove it, or run with --engine feff10"
+                f"the card {site.extra_cards[0]!r} would change the result and is not supported by "
+                "the engine feff8l: remove it, or use --engine feff10"
             )
-        failures: list[str] = []
         before_s = _children_cpu_s()
         with self._run_folder(run_dir) as folder:
-            for name, tried in attempts(site, self._ladder):
-                attempt_dir = folder / f"try-{len(failures) + 1}"
-                try:
-                    told = self._attempt(tried, attempt_dir, progress)
-                except (ScfNotConvergedError, EngineCrashError) as error:
-                    prefix = "" if name == "none" else f"with {name}: "
-                    failures.append(prefix + error.message)
-                    last: EngineError = error
-                    continue
-                spent_s = _children_cpu_s() - before_s
-                return self._spectra(site, attempt_dir, told, name, spent_s)
-            raise type(last)(
-                f"no spectrum after {len(failures)} {'try' if len(failures) == 1 else 'tries'} "
-                f"({'; '.join(failures)})",
-                run_dir=folder if self._kept(run_dir) else None,
-                log_tail=last.log_tail,
+            found = recover(
+                site,
+                lambda tried, fresh: self._attempt(tried, fresh, progress),
+                folder,
+                ladder=self._ladder,
+                limits=FEFF8L_LIMITS,
+                kept=self._kept(run_dir),
             )
+        spent_s = _children_cpu_s() - before_s
+        return [
+            replace(
+                spectrum,
+                scf=replace(spectrum.scf, recovery=found.step, attempts=found.attempts),
+                timings_s={**spectrum.timings_s, "total": spent_s},
+            )
+            for spectrum in found.value
+        ]
 
-    def _attempt(self, site: SiteInput, folder: Path, progress: Progress) -> dict[str, Any]:
+    def _attempt(self, site: SiteInput, folder: Path, progress: Progress) -> list[SiteSpectrum]:
+        text = site.to_json()
         try:
-            folder.mkdir(parents=True)
-            (folder / SITE_FILE).write_text(site.to_json())
+            (folder / SITE_FILE).write_text(text)
             (folder / PROGRAM_FILE).write_text(json.dumps(self._program()))
         except OSError as error:
             raise StorageError(f"{folder} cannot be written: {error.strerror}") from error
-        return run_worker(folder, timeout_s=self._timeout_s, progress=progress)
+        try:
+            told = run_worker(folder, timeout_s=self._timeout_s, progress=progress)
+            return self._spectra(site, folder, told)
+        except EngineError as error:
+            error.input_text = text
+            raise
 
     def _program(self) -> dict[str, Any]:
         found = self._installation
@@ -209,11 +212,9 @@ class Feff8lEngine:
     def _kept(self, run_dir: Path | None) -> bool:
         return self._keep or run_dir is not None
 
-    def _spectra(
-        self, site: SiteInput, folder: Path, told: dict[str, Any], recovery: str, spent_s: float
-    ) -> list[SiteSpectrum]:
+    def _spectra(self, site: SiteInput, folder: Path, told: dict[str, Any]) -> list[SiteSpectrum]:
         history = tuple(told["fermi_history_ev"])
-        scf = ScfFacts(True, len(history), recovery, history)
+        scf = ScfFacts(True, len(history), fermi_history_ev=history)
         try:
             with np.load(folder / SPECTRA_FILE) as stored:
                 arrays = dict(stored)
@@ -233,11 +234,8 @@ class Feff8lEngine:
                 photon_edge_ev=told["photon_edge_ev"],
                 scf=scf,
                 engine=self.facts,
-                timings_s={
-                    **told["timings_s"],
-                    "fms": told["fms_s"][number],
-                    "total": spent_s,
-                },
+                timings_s={**told["timings_s"], "fms": told["fms_s"][number]},
+                input_text=site.to_json(),
             )
             for number, radius in enumerate(site.fms_radii_angstrom)
         ]
