@@ -68,6 +68,19 @@ class VtcSettings(BaseSettings):
         validation_alias=AliasChoices("VTC_MP_API_KEY", "MP_API_KEY"),
         description="Key for the Materials Project.",
     )
+    database_uri: SecretStr | None = Field(
+        default=None,
+        description="MongoDB to use (mongodb://...); the one of `vtc db` if not given. It may hold a "
+        "password: an environment variable is its place, not a file that others read.",
+    )
+    database_name: str = Field(
+        default="vtc_flows",
+        min_length=1,
+        description="Name of the database that holds everything.",
+    )
+    database_timeout_s: float = Field(
+        default=30.0, gt=0, description="How long to wait for a database that is away (seconds)."
+    )
     site_timeout_s: float = Field(
         default=3600.0, gt=0, description="Wall-clock limit of one try at one site (seconds)."
     )
