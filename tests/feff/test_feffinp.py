@@ -5,6 +5,7 @@ import pytest
 
 from vtc_flows.errors import FeffInputError
 from vtc_flows.feff.feffinp import parse_feff_input, read_feff_input
+from vtc_flows.feff.site_input import SiteInput
 
 INPUT = """
 TITLE nickel oxide
@@ -80,12 +81,9 @@ def test_without_scf_card_nothing_is_iterated():
     [
         ("RPATH 0.1", "RPATH 6.0", "RPATH 6"),
         ("RPATH 0.1", "DEBYE 300 400", "DEBYE"),
-        ("RPATH 0.1", "AFOLP 1.3", "AFOLP"),
         ("RPATH 0.1", "ELLIPTICITY 0.5 0 0 1", "ELLIPTICITY"),
-        ("RPATH 0.1", "ABSOLUTE", "ABSOLUTE"),
         ("EDGE K", "EDGE L3", "only the K edge"),
-        ("COREHOLE FSR", "COREHOLE RPA", "RPA"),
-        ("EXCHANGE 0 0.0 0.0 0", "EXCHANGE 0 0.0 0.5 0", "EXCHANGE"),
+        ("COREHOLE FSR", "COREHOLE regular", "REGULAR"),
         ("XES -42.3 -7.3 0.1", "XES 8.0 0.05 0.0", "absolute energies"),
         ("XES -42.3 -7.3 0.1", "XES -42.3", "wants 3 numbers"),
         ("XES -42.3 -7.3 0.1", "", "XES emin emax estep is missing"),
@@ -101,6 +99,26 @@ def test_what_cannot_be_honoured_is_refused_by_name(old, new, message):
     assert old in INPUT
     with pytest.raises(FeffInputError, match=message):
         parse_feff_input(INPUT.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "card"),
+    [
+        ("RPATH 0.1", "AFOLP 1.3"),
+        ("RPATH 0.1", "CORVAL -50"),
+        ("COREHOLE FSR", "COREHOLE RPA"),
+        ("EXCHANGE 0 0.0 0.0 0", "EXCHANGE 0 0.0 0.5 0"),
+    ],
+)
+def test_cards_of_feff10_alone_are_handed_on(old, card):
+    site = parse_feff_input(INPUT.replace(old, card)).site
+    assert site.extra_cards == (card,)
+    assert SiteInput.from_json(site.to_json()) == site
+
+
+def test_absolute_is_noted():
+    assert not parse_feff_input(INPUT).absolute
+    assert parse_feff_input(INPUT.replace("RPATH 0.1", "ABSOLUTE")).absolute
 
 
 def test_the_message_says_where():

@@ -59,6 +59,12 @@ def feff(
         f"converged in {scf.n_iterations} iterations, E_F = {spectra[0].e_fermi_ev:.3f} eV, "
         f"{spectra[0].fms_atoms} atoms in the multiple scattering"
     )
-    written = write_xmu_files(out, spectra[0], polarizations or [asked.polarization], asked.title)
+    written = write_xmu_files(
+        out,
+        spectra[0],
+        polarizations or [asked.polarization],
+        asked.title,
+        absolute=asked.absolute,
+    )
     for path in written:
         click.echo(path)

@@ -104,6 +104,8 @@ class SiteSpectrum:
     input_text : str
         What the engine was given, so that the run can be repeated: the text of a ``feff.inp``, or
         the site as JSON.
+    checks : dict of str to float
+        Figures by which the spectrum was found good; see :mod:`vtc_flows.feff.verdict`.
     """
 
     fms_atoms: int
@@ -118,6 +120,7 @@ class SiteSpectrum:
     engine: EngineFacts
     timings_s: dict[str, float] = field(default_factory=dict)
     input_text: str = ""
+    checks: dict[str, float] = field(default_factory=dict)
 
 
 class Engine(Protocol):

@@ -1,8 +1,8 @@
 """
 Read an existing ``feff.inp`` of an XES calculation.
 
-Every card is either honoured, known to leave the result alone, or refused by name: a card that
-is silently ignored would give another spectrum than the user asked for.
+Every card is either honoured, known to leave the result alone, handed on to FEFF10 as it stands,
+or refused by name: a card that is silently ignored would give another spectrum than was asked for.
 """
 
 from __future__ import annotations
@@ -23,6 +23,31 @@ _KEY_LENGTH = 4  # FEFF looks at the first four letters of a card
 #: Cards that steer printing, steps to run, or path expansion that multiple scattering replaces.
 _WITHOUT_EFFECT = {"TITL", "PRIN", "CONT", "CFAV", "END"}
 
+#: Cards that FEFF10 understands and that know nothing of the polarization: they are handed on.
+_FEFF10_ONLY = {
+    "CHBR",  # core-hole broadening at the end
+    "CHWI",  # core-hole width
+    "CORR",  # shift and broadening at the end
+    "CORV",  # search for the core-valence separation
+    "EGAP",  # gap of the self energy
+    "EPS0",  # dielectric constant of the self energy
+    "FOLP",  # overlap of one kind of sphere
+    "INTE",  # interstitial potential
+    "ION",  # ionicities
+    "JUMP",  # potential jumps at the spheres
+    "MPSE",  # many-pole self energy
+    "OPCO",  # its loss function from atomic data
+    "PLAS",  # plasmon-pole model
+    "RGRI",  # radial grid
+    "RSIG",  # real self energy only
+    "SCFR",  # wider clusters in steps
+    "SCRE",  # parameters of the screened hole
+    "TEMP",  # electronic temperature
+    "TOLS",  # tolerances of the self-consistency
+    "UNFR",  # f electrons in the self-consistency
+    "WARN",  # ionicities that are unusual
+}
+
 
 @dataclass(frozen=True)
 class FeffInput:
@@ -37,11 +62,14 @@ class FeffInput:
         The POLARIZATION card's direction, normalised; None for the average over directions.
     title : str
         First TITLE line.
+    absolute : bool
+        Whether the card ABSOLUTE wants cross sections in Angstrom^2.
     """
 
     site: SiteInput
     polarization: tuple[float, float, float] | None
     title: str
+    absolute: bool = False
 
 
 @dataclass
@@ -58,6 +86,9 @@ class _Cards:
     core_hole: bool = True
     edge: str = "K"
     polarization: tuple[float, float, float] | None = None
+    absolute: bool = False
+    line: str = ""
+    extra: list[str] = field(default_factory=list)
     potentials: dict[int, PotentialSpec] = field(default_factory=dict)
     atoms: list[tuple[float, float, float, int]] = field(default_factory=list)
 
@@ -109,6 +140,7 @@ def parse_feff_input(text: str, name: str = "feff.inp") -> FeffInput:
         if not line:
             continue
         words = line.split()
+        cards.line = line
         if section and not words[0][0].isalpha():
             _SECTIONS[section](cards, words)
             continue
@@ -120,10 +152,12 @@ def parse_feff_input(text: str, name: str = "feff.inp") -> FeffInput:
             cards.title = cards.title or line[len(words[0]) :].strip()
         elif key in _CARDS:
             _CARDS[key](cards, words[1:])
+        elif key in _FEFF10_ONLY:
+            cards.extra.append(line)
         elif not section and key not in _WITHOUT_EFFECT:
             raise FeffInputError(
                 f"{cards.where}: the card {words[0].upper()} would change the result and is not "
-                "supported; remove it, or run this input with FEFF10 itself"
+                "supported by any engine here; remove it"
             )
     cards.where = name
     return _assemble(cards)
@@ -173,8 +207,9 @@ def _assemble(cards: _Cards) -> FeffInput:
         core_hole=cards.core_hole,
         mesh_refinement=1,  # FEFF's own integration, so that its numbers are met
         amplitude_reduction=cards.s02,
+        extra_cards=tuple(cards.extra),
     )
-    return FeffInput(site, cards.polarization, cards.title)
+    return FeffInput(site, cards.polarization, cards.title, cards.absolute)
 
 
 def _weighted(cards: _Cards, index: int) -> PotentialSpec:
@@ -235,20 +270,17 @@ def _fms(cards: _Cards, words: list[str]) -> None:
 
 
 def _exchange(cards: _Cards, words: list[str]) -> None:
-    values = _numbers(cards, words, 1, "EXCHANGE")
-    if any(values[:3]):
-        raise _refuse(
-            cards,
-            f"EXCHANGE {' '.join(words)}: only Hedin-Lundqvist without shift and extra "
-            "broadening (0 0 0) is supported",
-        )
+    if any(_numbers(cards, words, 1, "EXCHANGE")[:3]):  # not plain Hedin-Lundqvist
+        cards.extra.append(cards.line)
 
 
 def _corehole(cards: _Cards, words: list[str]) -> None:
     kind = words[0].upper() if words else ""
-    if kind not in ("FSR", "NONE"):
-        raise _refuse(cards, f"COREHOLE {kind}: only FSR and none are supported")
-    cards.core_hole = kind == "FSR"
+    if kind not in ("FSR", "NONE", "RPA"):
+        raise _refuse(cards, f"COREHOLE {kind}: FSR, none and (FEFF10 only) RPA are supported")
+    if kind == "RPA":
+        cards.extra.append(cards.line)
+    cards.core_hole = kind != "NONE"
 
 
 def _nohole(cards: _Cards, words: list[str]) -> None:
@@ -273,7 +305,11 @@ def _rpath(cards: _Cards, words: list[str]) -> None:
 
 def _afolp(cards: _Cards, words: list[str]) -> None:
     if words and _numbers(cards, words, 1, "AFOLP")[0] != 1.15:
-        raise _refuse(cards, "AFOLP other than 1.15 is not supported")
+        cards.extra.append(cards.line)
+
+
+def _absolute(cards: _Cards, words: list[str]) -> None:
+    cards.absolute = True
 
 
 def _polarization(cards: _Cards, words: list[str]) -> None:
@@ -320,6 +356,7 @@ _CARDS: dict[str, Callable[[_Cards, list[str]], None]] = {
     "RPAT": _rpath,
     "RMAX": _rpath,
     "AFOL": _afolp,
+    "ABSO": _absolute,
     "POLA": _polarization,
 }
 _SECTIONS: dict[str, Callable[[_Cards, list[str]], None]] = {"POTE": _potential, "ATOM": _atom}

@@ -6,13 +6,14 @@ import importlib
 import re
 
 from vtc_flows.errors import ConfigurationError
-from vtc_flows.feff.discovery import find_feff8l
 from vtc_flows.feff.engine import Engine
-from vtc_flows.feff.feff8l import Feff8lEngine
 from vtc_flows.settings import VtcSettings
 
 #: Engines of this package: name and the factory that makes one from settings.
-BUILT_IN = {"feff8l": "vtc_flows.feff.registry:feff8l"}
+BUILT_IN = {
+    "feff8l": "vtc_flows.feff.feff8l:from_settings",
+    "feff10": "vtc_flows.feff.feff10:from_settings",
+}
 
 _IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -52,14 +53,3 @@ def create_engine(name: str, settings: VtcSettings) -> Engine:
     if not callable(getattr(engine, "run", None)):
         raise ConfigurationError(f"{place} makes no engine but a {type(engine).__name__}")
     return engine
-
-
-def feff8l(settings: VtcSettings) -> Engine:
-    """Return the engine ``feff8l`` with the FEFF 8.5L of this machine."""
-    return Feff8lEngine(
-        find_feff8l(settings),
-        route=settings.feff8l_route,
-        timeout_s=settings.site_timeout_s,
-        scratch_directory=settings.scratch_directory,
-        keep_scratch=settings.keep_scratch,
-    )

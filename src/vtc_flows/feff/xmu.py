@@ -52,7 +52,11 @@ def wave_number(energy_ev: ArrayLike, e_fermi_ev: float) -> NDArray[np.float64]:
 
 
 def xmu_text(
-    spectrum: SiteSpectrum, polarization: Sequence[float] | None = None, title: str = ""
+    spectrum: SiteSpectrum,
+    polarization: Sequence[float] | None = None,
+    title: str = "",
+    *,
+    absolute: bool = False,
 ) -> str:
     """
     Return a spectrum as the text of an ``xmu.dat``.
@@ -65,6 +69,8 @@ def xmu_text(
         See `polarized`.
     title : str
         First line.
+    absolute : bool
+        Give mu, mu0 and chi in Angstrom^2, as FEFF does with its card ABSOLUTE.
 
     Returns
     -------
@@ -78,6 +84,8 @@ def xmu_text(
         else "polarization " + " ".join(f"{value:.6f}" for value in polarization)
     )
     engine = spectrum.engine
+    edge = spectrum.edge_cross_section_angstrom2
+    scale = edge if absolute else 1.0
     header = [
         title or "XES",
         f"{engine.name} ({engine.route}), {engine.version}",
@@ -85,23 +93,24 @@ def xmu_text(
         f"Mu={spectrum.e_fermi_ev:.6f}eV",
         f"FMS rfms={spectrum.fms_radius_angstrom:.4f}, {spectrum.fms_atoms} atoms",
         direction,
-        f"xsedge+ 50, used to normalize mu {spectrum.edge_cross_section_angstrom2:20.4E}",
+        f"xsedge+ 50, used to normalize mu {1.0 if absolute else edge:20.4E}",
         _RULE,
         "omega    e    k    mu    mu0     chi     @#",
     ]
-    mu = polarized(spectrum, polarization)
+    mu, mu0 = scale * polarized(spectrum, polarization), scale * spectrum.background
     columns = np.column_stack(
         [
             spectrum.energy_ev - spectrum.e_fermi_ev + spectrum.photon_edge_ev,
             spectrum.energy_ev,
             wave_number(spectrum.energy_ev, spectrum.e_fermi_ev),
             mu,
-            spectrum.background,
-            mu - spectrum.background,
+            mu0,
+            mu - mu0,
         ]
     )
     lines = [f"# {line}" for line in header]
-    lines += ["".join(f"{value:20.10f}" for value in row) for row in columns]
+    number = "{:20.10f}{:20.10f}{:20.10f}" + ("{:20.10E}" if absolute else "{:20.10f}") * 3
+    lines += [number.format(*row) for row in columns]
     return "\n".join(lines) + "\n"
 
 
@@ -131,6 +140,8 @@ def write_xmu_files(
     spectrum: SiteSpectrum,
     polarizations: Sequence[Sequence[float] | None],
     title: str = "",
+    *,
+    absolute: bool = False,
 ) -> list[Path]:
     """
     Write ``xmu.dat`` for the first polarization, ``xmu02.dat`` ... for more, and ``tensor.json``.
@@ -148,7 +159,7 @@ def write_xmu_files(
     written = []
     for number, polarization in enumerate(polarizations, start=1):
         path = folder / ("xmu.dat" if number == 1 else f"xmu{number:02d}.dat")
-        write_whole(path, xmu_text(spectrum, polarization, title))
+        write_whole(path, xmu_text(spectrum, polarization, title, absolute=absolute))
         written.append(path)
     path = folder / "tensor.json"
     write_whole(path, tensor_json(spectrum))

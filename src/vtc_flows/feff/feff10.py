@@ -1,0 +1,429 @@
+"""
+The engine ``feff10``: all physics by the programs of FEFF10.
+
+The potentials are made once. For each size of the multiple scattering the Green's function is made
+once, and only the programs that know of the polarization run six times: six spectra, from which
+the tensor follows, for little more than the price of one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vtc_flows.crystal.clusters import Cluster
+from vtc_flows.errors import EngineError, EngineOutputError, StorageError
+from vtc_flows.feff.cluster_input import site_input
+from vtc_flows.feff.engine import EngineFacts, ScfFacts, SiteSpectrum
+from vtc_flows.feff.feff10_input import (
+    FEFF_INP,
+    Feff10InputGenerator,
+    Feff10InputSet,
+    Polarization,
+    absolute_grid,
+)
+from vtc_flows.feff.feff10_output import (
+    POT_FILE,
+    SECTION_FILE,
+    XMU_FILE,
+    Feff10Scf,
+    Xmu,
+    read_edge_cross_section,
+    read_fermi_level,
+    read_polarization,
+    read_scf,
+    read_xmu,
+)
+from vtc_flows.feff.feff10_programs import (
+    Feff10Installation,
+    ProgramRunner,
+    find_feff10,
+    require_space,
+)
+from vtc_flows.feff.recovery import FEFF10_LADDER, Step, recover
+from vtc_flows.feff.run_folder import require_scratch, run_folder
+from vtc_flows.feff.site_input import FEFF10_LIMITS, SiteInput
+from vtc_flows.feff.verdict import require_good
+from vtc_flows.feff.watch import Progress, silent
+from vtc_flows.physics.tensors import from_polarizations
+from vtc_flows.schemas import XesSettings
+from vtc_flows.settings import VtcSettings
+
+FloatArray = NDArray[np.float64]
+
+#: What runs once for the potentials, once for each radius, and once for each polarization.
+POTENTIAL_PROGRAMS = ("rdinp", "atomic", "pot")
+SCATTERING_PROGRAMS = ("screen", "opconsat", "xsph", "fms")
+POLARIZATION_PROGRAMS = ("mkgtr", "path", "genfmt", "ff2x")
+
+_DIAGONAL = 0.5**0.5
+#: Directions of the six polarizations, in the frame of the atoms.
+DIRECTIONS: Mapping[str, Polarization] = {
+    "x": (1.0, 0.0, 0.0),
+    "y": (0.0, 1.0, 0.0),
+    "z": (0.0, 0.0, 1.0),
+    "xy": (_DIAGONAL, _DIAGONAL, 0.0),
+    "xz": (_DIAGONAL, 0.0, _DIAGONAL),
+    "yz": (0.0, _DIAGONAL, _DIAGONAL),
+}
+
+_VERSION = "FEFF 10.0.0"  # what every build of it states
+_ITERATION = re.compile(r"^New Fermi level:", re.MULTILINE)
+_ENERGY_POINT = re.compile(r"Energy point\s+(\d+)/\s*(\d+)")
+_SAME_DIRECTION = 1e-4  # FEFF10's own files have five decimals
+_SAME_LEVEL_EV = 1e-3
+
+
+class Feff10Engine:
+    """
+    FEFF10, by its programs.
+
+    Parameters
+    ----------
+    installation : Feff10Installation
+        The programs.
+    launcher : str
+        What starts the parallel ones, e.g. ``mpirun -n 4``.
+    timeout_s : float
+        Wall-clock limit for one try at one site.
+    scratch_directory : Path, optional
+        Where run folders are made; the system's temporary folder if not given.
+    keep_scratch : bool
+        Keep run folders instead of removing them.
+    ladder : tuple of Step
+        What is tried, in order, until a run is good.
+
+    Raises
+    ------
+    ConfigurationError
+        If the scratch folder is missing.
+    """
+
+    name = "feff10"
+
+    def __init__(
+        self,
+        installation: Feff10Installation,
+        *,
+        launcher: str = "",
+        timeout_s: float = 3600.0,
+        scratch_directory: Path | None = None,
+        keep_scratch: bool = False,
+        ladder: tuple[Step, ...] = FEFF10_LADDER,
+    ) -> None:
+        require_scratch(scratch_directory)
+        self._installation = installation
+        self._launcher = launcher
+        self._timeout_s = timeout_s
+        self._scratch = scratch_directory
+        self._keep = keep_scratch
+        self._ladder = ladder
+
+    @property
+    def facts(self) -> EngineFacts:
+        """Provenance of what this engine makes."""
+        return EngineFacts(self.name, "executables", _VERSION, self._installation.sha256)
+
+    def identity(self) -> str:
+        """Return engine and the digest of its programs."""
+        return f"{self.name}/{self._installation.sha256}"
+
+    def run(
+        self,
+        cluster: Cluster,
+        settings: XesSettings,
+        *,
+        run_dir: Path | None = None,
+        progress: Progress = silent,
+    ) -> list[SiteSpectrum]:
+        """
+        Compute the spectra of the absorber of a cluster.
+
+        Parameters
+        ----------
+        cluster : Cluster
+            Atoms around the absorber.
+        settings : XesSettings
+            Sizes, grid, core hole.
+        run_dir : Path, optional
+            Empty folder for the run's files, which are then kept.
+        progress : callable
+            ``progress(stage, done, total)``.
+
+        Returns
+        -------
+        list of SiteSpectrum
+            One for each FMS size, all from the same potentials.
+
+        Raises
+        ------
+        ClusterError
+            If FEFF10 cannot hold the cluster.
+        EngineError
+            If no try gave a good spectrum; the class and its reason say why.
+        StorageError
+            If the disk is full or cannot be written.
+        """
+        return self.run_site(site_input(cluster, settings), run_dir=run_dir, progress=progress)
+
+    def run_site(
+        self, site: SiteInput, *, run_dir: Path | None = None, progress: Progress = silent
+    ) -> list[SiteSpectrum]:
+        """Compute the spectra of a site; see :meth:`run`."""
+        site.check(FEFF10_LIMITS)
+        spent: dict[str, float] = {}
+
+        def attempt(tried: SiteInput, folder: Path) -> list[SiteSpectrum]:
+            return self._attempt(tried, folder, progress, spent)
+
+        with run_folder(run_dir, scratch=self._scratch, keep=self._keep) as folder:
+            recovered = recover(
+                site,
+                attempt,
+                folder,
+                ladder=self._ladder,
+                limits=FEFF10_LIMITS,
+                kept=self._keep or run_dir is not None,
+            )
+        total_s = sum(spent.values())
+        return [
+            replace(
+                spectrum,
+                scf=replace(spectrum.scf, recovery=recovered.step, attempts=recovered.attempts),
+                timings_s={**spectrum.timings_s, "total": total_s},
+            )
+            for spectrum in recovered.value
+        ]
+
+    def _attempt(
+        self, site: SiteInput, folder: Path, progress: Progress, spent: dict[str, float]
+    ) -> list[SiteSpectrum]:
+        """Run one site once in a fresh folder; add the CPU seconds of each program to ``spent``."""
+        run = _Run(
+            site,
+            ProgramRunner(
+                self._installation, folder, timeout_s=self._timeout_s, launcher=self._launcher
+            ),
+            folder,
+            progress,
+            self.facts,
+        )
+        try:
+            return run.spectra()
+        except EngineOutputError:
+            require_space(folder)  # a file that is cut off may be a disk that is full
+            raise
+        except EngineError as error:
+            error.input_text = error.input_text or run.input_text
+            raise
+        finally:
+            for program, seconds in run.runner.cpu_s.items():
+                spent[program] = spent.get(program, 0.0) + seconds
+
+
+class _Run:
+    """One try at one site."""
+
+    def __init__(
+        self,
+        site: SiteInput,
+        runner: ProgramRunner,
+        folder: Path,
+        progress: Progress,
+        facts: EngineFacts,
+    ) -> None:
+        self.site, self.runner, self.folder = site, runner, folder
+        self.progress, self.facts = progress, facts
+        self.generator = Feff10InputGenerator()
+        self.input_text = ""
+
+    def spectra(self) -> list[SiteSpectrum]:
+        """Return a good spectrum for each radius, or raise."""
+        scf = self._potentials()
+        before_s = dict(self.runner.cpu_s)
+        found = []
+        for number, radius in enumerate(self.site.fms_radii_angstrom):
+            start = dict(self.runner.cpu_s)
+            found.append(self._spectrum(radius, scf, before_s, start))
+            self.progress("fms", number + 1, len(self.site.fms_radii_angstrom))
+        return found
+
+    def _potentials(self) -> Feff10Scf:
+        self._write(self.generator.get_input_set(self._listed(None)))
+        most = self.site.scf.max_iterations
+
+        def watch(said: str) -> None:
+            self.progress("scf", len(_ITERATION.findall(said)), most)
+
+        for program in POTENTIAL_PROGRAMS:
+            self.runner.run(program, watch if program == "pot" else None)
+        if not (most and self.site.scf.radius_angstrom):
+            return Feff10Scf((), read_fermi_level(self.folder / POT_FILE), (), 0)
+        return read_scf(self.folder)
+
+    def _spectrum(
+        self,
+        radius: float,
+        scf: Feff10Scf,
+        before_s: dict[str, float],
+        start_s: dict[str, float],
+    ) -> SiteSpectrum:
+        site = self._listed(radius)
+        spectra: dict[str, Xmu] = {}
+        for name, direction in DIRECTIONS.items():
+            inputs = self.generator.get_input_set(
+                site, radius, polarization=direction, fermi_ev=scf.e_fermi_ev
+            )
+            self._write(inputs)
+            self.runner.run("rdinp")
+            if not spectra:  # the same for all polarizations
+                first_input = inputs.text
+                self._scatter()
+            spectra[name] = self._polarized(direction)
+        xmu = spectra["x"]
+        self._require_one_grid(spectra)
+        at_fermi = int(np.argmin(np.abs(xmu.wave_number)))
+        e_fermi_ev = self._fermi_level(xmu, scf)
+        edge = read_edge_cross_section(self.folder / SECTION_FILE, e_fermi_ev)
+        spectrum = SiteSpectrum(
+            fms_atoms=site.count_within(radius),
+            fms_radius_angstrom=radius,
+            energy_ev=xmu.energy_ev,
+            e_fermi_ev=e_fermi_ev,
+            tensor=from_polarizations({name: one.mu for name, one in spectra.items()}) / edge,
+            background=xmu.mu0 / edge,
+            edge_cross_section_angstrom2=edge,
+            photon_edge_ev=float(
+                xmu.photon_energy_ev[at_fermi] - xmu.energy_ev[at_fermi] + e_fermi_ev
+            ),
+            scf=ScfFacts(
+                True, len(scf.fermi_history_ev), "none", scf.fermi_history_ev, (), scf.charges_e
+            ),
+            engine=self.facts,
+            timings_s=self._timings(before_s, start_s),
+            input_text=first_input,
+        )
+        # the grid as FEFF10 was told it, so that one of another run is found out
+        told = replace(site, grid=absolute_grid(site.grid, scf.e_fermi_ev))
+        return replace(spectrum, checks=require_good(spectrum, told))
+
+    def _scatter(self) -> None:
+        def watch(said: str) -> None:
+            points = _ENERGY_POINT.findall(said)
+            if points:
+                self.progress("fms", int(points[-1][0]), int(points[-1][1]))
+
+        for program in SCATTERING_PROGRAMS:
+            self.runner.run(program, watch if program == "fms" else None)
+            if program == "xsph":
+                self.progress("phases", 1, 1)
+
+    def _polarized(self, direction: Polarization) -> Xmu:
+        """Return the spectrum of the polarization that was written last."""
+        read = np.asarray(read_polarization(self.folder))
+        if np.abs(read - np.asarray(direction)).max() > _SAME_DIRECTION:
+            raise EngineOutputError(
+                f"FEFF10 works on the polarization {read.tolist()}, not on {list(direction)}: its "
+                "files are of another run",
+                reason="output_stale",
+            )
+        path = self.folder / XMU_FILE
+        try:
+            path.unlink(missing_ok=True)  # so that what is there afterwards is new
+        except OSError as error:
+            raise StorageError(f"{path} cannot be removed: {error.strerror}") from error
+        for program in POLARIZATION_PROGRAMS:
+            self.runner.run(program)
+        return read_xmu(path)
+
+    def _require_one_grid(self, spectra: dict[str, Xmu]) -> None:
+        first = spectra["x"]
+        for name, one in spectra.items():
+            same = len(one.energy_ev) == len(first.energy_ev)
+            if not same or np.any(one.energy_ev != first.energy_ev):
+                raise EngineOutputError(
+                    f"the polarizations x and {name} have different energies: their files are of "
+                    "different runs",
+                    reason="wrong_grid",
+                )
+            if np.any(one.mu0 != first.mu0):
+                raise EngineOutputError(
+                    f"the polarizations x and {name} have different atomic backgrounds: their "
+                    "files are of different runs",
+                    reason="output_stale",
+                )
+
+    def _fermi_level(self, xmu: Xmu, scf: Feff10Scf) -> float:
+        """Return the Fermi level, which is a point of the spectrum where it lies inside."""
+        if not xmu.energy_ev[0] <= scf.e_fermi_ev <= xmu.energy_ev[-1]:
+            return scf.e_fermi_ev
+        at_fermi = int(np.argmin(np.abs(xmu.wave_number)))
+        level = float(xmu.energy_ev[at_fermi])
+        if xmu.wave_number[at_fermi] or abs(level - scf.e_fermi_ev) > _SAME_LEVEL_EV:
+            raise EngineOutputError(
+                f"{XMU_FILE} has its Fermi level at {level:.4f} eV, the potentials at "
+                f"{scf.e_fermi_ev:.4f} eV: they are of different runs",
+                reason="output_stale",
+            )
+        return level
+
+    def _timings(self, before_s: dict[str, float], start_s: dict[str, float]) -> dict[str, float]:
+        now = self.runner.cpu_s
+        own = {name: seconds - start_s.get(name, 0.0) for name, seconds in now.items()}
+        programs = {f"program {name}": before_s.get(name, 0.0) for name in POTENTIAL_PROGRAMS}
+        for name, seconds in own.items():
+            key = f"program {name}"
+            programs[key] = programs.get(key, 0.0) + seconds
+        return {
+            "scf": sum(before_s.values()),
+            "phases": own["xsph"],
+            "fms": sum(own.values()) - own["xsph"],
+            **programs,
+        }
+
+    def _listed(self, radius: float | None) -> SiteInput:
+        """
+        Return the site with the atoms that FEFF10 is told of.
+
+        These are those that make the potentials, so that these are the same for every radius, or
+        all within the radius where that is more.
+        """
+        site = self.site
+        if site.n_potential_atoms is None:
+            return site
+        count = site.n_potential_atoms
+        if radius is not None:
+            count = max(count, site.count_within(radius))
+        return replace(site, n_potential_atoms=count).for_potentials()
+
+    def _write(self, inputs: Feff10InputSet) -> None:
+        self.input_text = inputs.text
+        try:
+            inputs.write_input(self.folder)
+        except OSError as error:
+            raise StorageError(
+                f"{self.folder / FEFF_INP} cannot be written: {error.strerror}"
+            ) from error
+
+
+def from_settings(settings: VtcSettings) -> Feff10Engine:
+    """
+    Return the engine with what is found on this machine.
+
+    Raises
+    ------
+    EngineNotFoundError
+        If there is no FEFF10; says how to get it.
+    """
+    return Feff10Engine(
+        find_feff10(settings),
+        launcher=settings.feff10_launcher,
+        timeout_s=settings.site_timeout_s,
+        scratch_directory=settings.scratch_directory,
+        keep_scratch=settings.keep_scratch,
+    )

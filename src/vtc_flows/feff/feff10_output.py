@@ -1,0 +1,320 @@
+"""
+Read what FEFF10 leaves behind, and believe none of it unseen.
+
+FEFF10 ends with exit code 0 whatever happens, appends to some files and overwrites others. So every
+reader here says what is missing or cut off, by an `EngineOutputError` with a reason code.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vtc_flows.errors import EngineCrashError, EngineOutputError, ScfNotConvergedError
+from vtc_flows.feff.pad import PadReader
+
+FloatArray = NDArray[np.float64]
+
+#: FEFF10's own Hartree in eV (its ``m_constants.f90``), a little off today's value.
+FEFF10_HARTREE_EV = 2.0 * 13.605698
+
+ERROR_FILE = ".feff.error"
+POT_LOG = "log1.dat"
+SCF_FILE = "convergence.scf"
+CHARGE_FILE = "convergence.scf.fine"
+POT_FILE = "pot.bin"
+SECTION_FILE = "xsect.dat"
+XMU_FILE = "xmu.dat"
+GLOBAL_FILE = "global.inp"
+
+_CONVERGED = re.compile(r"^\s*Convergence reached in\s+\d+ iterations", re.MULTILINE)
+_NOT_CONVERGED = "Convergence not reached"
+_BAD_COUNTS = "Found bad counts"
+_BAD_COUNTS_EXIT = "Bad counts found repeatedly"
+_CHARGE = re.compile(r"^\s*(\d+)\s+(-?\d+\.\d+)\s*$")
+#: Width of the core level, points on the real axis, index of the Fermi level.
+_SECTION_COUNT = re.compile(r"^#\s+\d\.\d+E[+-]\d+\s+(\d+)\s+\d+\s*$", re.MULTILINE)
+_XMU_COLUMNS = 6
+_SECTION_COLUMNS = 5
+_SAME_LEVEL_EV = 2e-3  # the text files have three decimals
+
+
+@dataclass(frozen=True)
+class Feff10Scf:
+    """
+    What the self-consistency of FEFF10 did.
+
+    Attributes
+    ----------
+    fermi_history_ev : tuple of float
+        Fermi level after each iteration, restarts and stages included.
+    e_fermi_ev : float
+        Fermi level of the potentials, to full precision.
+    charges_e : tuple of float
+        Electrons that each kind of atom lost.
+    bad_counts : int
+        How often impossible occupations were met.
+    """
+
+    fermi_history_ev: tuple[float, ...]
+    e_fermi_ev: float
+    charges_e: tuple[float, ...]
+    bad_counts: int
+
+
+@dataclass(frozen=True)
+class Xmu:
+    """
+    An ``xmu.dat``.
+
+    Attributes
+    ----------
+    photon_energy_ev, energy_ev : ndarray of shape (n,)
+        Columns omega and e.
+    wave_number : ndarray of shape (n,)
+        Column k, zero at the Fermi level (1/Angstrom).
+    mu, mu0 : ndarray of shape (n,)
+        Spectrum and atomic background.
+    """
+
+    photon_energy_ev: FloatArray
+    energy_ev: FloatArray
+    wave_number: FloatArray
+    mu: FloatArray
+    mu0: FloatArray
+
+
+def require_no_error_file(folder: Path, program: str) -> None:
+    """
+    Refuse to go on where a program left its error file.
+
+    Raises
+    ------
+    EngineCrashError
+        With the reason ``error_file``.
+    """
+    path = folder / ERROR_FILE
+    if path.exists():
+        said = " ".join(path.read_text(encoding="latin-1").split())
+        raise EngineCrashError(
+            f"FEFF10's {program} did not finish: it left {ERROR_FILE} ({said[:60] or 'empty'})",
+            reason="error_file",
+        )
+
+
+def read_scf(folder: Path) -> Feff10Scf:
+    """
+    Read how the self-consistency ended.
+
+    Parameters
+    ----------
+    folder : Path
+        Where ``pot`` ran, once.
+
+    Raises
+    ------
+    ScfNotConvergedError
+        If it did not converge, by its log or by its table; with the reason ``bad_counts`` if
+        impossible occupations ended it.
+    EngineOutputError
+        If its files are missing, cut off, or contradict one another.
+    """
+    log = _text(folder / POT_LOG)
+    rows = _scf_table(folder / SCF_FILE)
+    bad_counts = log.count(_BAD_COUNTS)
+    if _BAD_COUNTS_EXIT in log:
+        raise ScfNotConvergedError(
+            f"FEFF10 found impossible occupations {bad_counts} times and gave up",
+            reason="bad_counts",
+        )
+    if not rows:
+        raise EngineOutputError(
+            f"{SCF_FILE} holds no iteration: the self-consistency did not run to an end",
+            reason="output_truncated",
+        )
+    converged = rows[-1][-1] == 1.0
+    last_word = log.rpartition("SCF ITERATION NUMBER")[2]
+    if _NOT_CONVERGED in last_word or not converged:
+        raise ScfNotConvergedError(
+            f"the potentials did not converge in {len(rows)} iterations; the last one changed a "
+            f"charge by {rows[-1][2]:.4f} and an occupation by {rows[-1][3]:.4f} electrons"
+        )
+    if _BAD_COUNTS in last_word:
+        raise ScfNotConvergedError(
+            "the last iteration of the self-consistency has impossible occupations",
+            reason="bad_counts",
+        )
+    if not _CONVERGED.search(last_word):
+        raise EngineOutputError(
+            f"{POT_LOG} does not say that the potentials converged: it is cut off",
+            reason="output_truncated",
+        )
+    e_fermi_ev = read_fermi_level(folder / POT_FILE)
+    if abs(e_fermi_ev - rows[-1][1]) > _SAME_LEVEL_EV:
+        raise EngineOutputError(
+            f"{POT_FILE} has the Fermi level {e_fermi_ev:.3f} eV, {SCF_FILE} {rows[-1][1]:.3f} eV: "
+            "they are of different runs",
+            reason="output_stale",
+        )
+    history = tuple(row[1] for row in rows)
+    return Feff10Scf(history, e_fermi_ev, _charges(folder / CHARGE_FILE), bad_counts)
+
+
+def read_fermi_level(path: Path) -> float:
+    """
+    Return the Fermi level in a ``pot.bin``, in eV.
+
+    Raises
+    ------
+    EngineOutputError
+        If the file is missing or cut off.
+    """
+    reader = PadReader(_text(path).encode("latin-1"), path.name)
+    try:
+        n_titles = int(reader.text()[0])
+        for _ in range(n_titles):
+            reader.text()
+        return float(reader.reals(13)[1]) * FEFF10_HARTREE_EV
+    except (EngineOutputError, ValueError) as error:
+        raise EngineOutputError(
+            f"{path.name} cannot be read ({error}): FEFF10's pot did not finish it",
+            reason="output_truncated",
+        ) from error
+
+
+def read_xmu(path: Path) -> Xmu:
+    """
+    Read a spectrum.
+
+    Raises
+    ------
+    EngineOutputError
+        If the file is missing, holds no spectrum, a broken line, or numbers that are not finite.
+    """
+    table = _table(path, _XMU_COLUMNS)
+    omega, energy, wave_number, mu, mu0, _ = table.T
+    return Xmu(omega, energy, wave_number, mu, mu0)
+
+
+def read_edge_cross_section(path: Path, e_fermi_ev: float) -> float:
+    """
+    Return the absorber's cross section at the Fermi level, in Angstrom^2.
+
+    FEFF10 divides by it where the card ABSOLUTE is not given. It is interpolated linearly between
+    the points of ``xsect.dat`` on the real axis, as FEFF10 does.
+
+    Raises
+    ------
+    EngineOutputError
+        If the file is missing or cut off, or does not reach to the Fermi level.
+    """
+    header = _SECTION_COUNT.search(_text(path))
+    if header is None:
+        raise EngineOutputError(
+            f"{path.name} does not say how many points it holds", reason="output_truncated"
+        )
+    n_points = int(header[1])
+    on_axis = _table(path, _SECTION_COLUMNS)[:n_points]
+    if len(on_axis) < n_points:
+        raise EngineOutputError(
+            f"{path.name} holds {len(on_axis)} of {n_points} points", reason="output_truncated"
+        )
+    energies = on_axis[:, 0]
+    if not energies[0] <= e_fermi_ev <= energies[-1]:
+        raise EngineOutputError(
+            f"the Fermi level {e_fermi_ev:.3f} eV lies outside the spectrum "
+            f"({energies[0]:.3f} ... {energies[-1]:.3f} eV), so that it has no scale",
+            reason="wrong_grid",
+        )
+    return float(np.interp(e_fermi_ev, energies, on_axis[:, 2]))
+
+
+def read_polarization(folder: Path) -> tuple[float, float, float]:
+    """
+    Return the direction that ``rdinp`` handed on to the other programs.
+
+    Raises
+    ------
+    EngineOutputError
+        If ``global.inp`` is missing or cut off.
+    """
+    text = _text(folder / GLOBAL_FILE)
+    lines = text.partition("evec")[2].splitlines()[1:4]
+    try:
+        x, y, z = (float(line.split()[0]) for line in lines)
+    except (IndexError, ValueError):
+        raise EngineOutputError(
+            f"{GLOBAL_FILE} names no polarization: rdinp did not finish it",
+            reason="output_truncated",
+        ) from None
+    return x, y, z
+
+
+def _scf_table(path: Path) -> list[list[float]]:
+    """Return the rows of iterations: number, Fermi level, two changes, converged or not."""
+    rows = []
+    for line in _text(path).splitlines():
+        if line.lstrip().startswith("#") or not line.strip():
+            continue
+        try:
+            row = [float(word) for word in line.split()]
+        except ValueError:
+            row = []
+        if len(row) != 5 or not np.isfinite(row).all():
+            raise EngineOutputError(
+                f"{path.name} holds a broken line: {line.strip()[:60]!r}",
+                reason="output_truncated",
+            )
+        if row[0] > 0:
+            rows.append(row)
+    return rows
+
+
+def _charges(path: Path) -> tuple[float, ...]:
+    """Return the last charge transfers; nothing where the file does not tell."""
+    try:
+        last = _text(path).rpartition("Charge transfer")[2]
+    except EngineOutputError:
+        return ()
+    found = [match for line in last.splitlines() if (match := _CHARGE.match(line))]
+    return tuple(float(match[2]) for match in found)
+
+
+def _table(path: Path, n_columns: int) -> FloatArray:
+    rows = []
+    for line in _text(path).splitlines():
+        if not line.strip() or line.startswith("#"):
+            continue
+        try:
+            row = [float(word) for word in line.split()]
+        except ValueError:  # Fortran fills a field with stars where a number is too large
+            row = []
+        if len(row) != n_columns:
+            raise EngineOutputError(
+                f"{path.name} holds a broken line: {line.strip()[:60]!r}",
+                reason="output_truncated",
+            )
+        rows.append(row)
+    if not rows:
+        raise EngineOutputError(f"{path.name} holds no numbers", reason="output_truncated")
+    table = np.array(rows)
+    if not np.isfinite(table).all():
+        raise EngineOutputError(
+            f"{path.name} holds numbers that are not finite", reason="output_not_finite"
+        )
+    return table
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="latin-1")
+    except FileNotFoundError:
+        raise EngineOutputError(f"FEFF10 left no {path.name}", reason="output_missing") from None
+    except OSError as error:
+        raise EngineOutputError(
+            f"{path.name} cannot be read: {error.strerror}", reason="output_missing"
+        ) from error

@@ -1,0 +1,320 @@
+"""Find FEFF10's programs on this machine, and run one of them in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import resource
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from vtc_flows.errors import (
+    ConfigurationError,
+    EngineCrashError,
+    EngineNotFoundError,
+    EngineTimeoutError,
+    StorageError,
+)
+from vtc_flows.feff import launch
+from vtc_flows.feff.feff10_output import ERROR_FILE, require_no_error_file
+from vtc_flows.settings import VtcSettings
+
+#: What a spectrum needs, in the order in which it runs.
+PROGRAMS = (
+    "rdinp",
+    "atomic",
+    "pot",
+    "screen",
+    "opconsat",
+    "xsph",
+    "fms",
+    "mkgtr",
+    "path",
+    "genfmt",
+    "ff2x",
+)
+#: Those that take long enough to be worth a launcher for several processes.
+PARALLEL = frozenset({"pot", "xsph", "fms"})
+#: Names of the script that runs all programs; the folders beside it that may hold them.
+_SCRIPTS, _BESIDE = ("feff10", "feff", "feffmpi"), ("", "Seq", "MPI")
+
+INSTALL_HINT = (
+    "build FEFF10 (https://github.com/times-software/feff10) and name the folder of its programs "
+    "(rdinp, pot, xsph ...; bin/Seq of its source tree) in VTC_FEFF10_DIRECTORY, or put it on PATH"
+)
+
+_LOG_TAIL_LINES = 12
+_POLL_S = 0.25
+_END_GRACE_S = 30.0
+_SMALL_STACK_BYTES = 256 << 20
+_FULL_DISK_BYTES = 64 << 10
+_ENVIRONMENT = {
+    **dict.fromkeys(
+        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"), "1"
+    ),
+    "GFORTRAN_UNBUFFERED_PRECONNECTED": "y",  # so that its iterations are seen as they come
+}
+
+
+@dataclass(frozen=True)
+class Feff10Installation:
+    """
+    The programs of one FEFF10.
+
+    Attributes
+    ----------
+    programs : mapping of str to Path
+        One for each of `PROGRAMS`.
+    origin : str
+        Where they were found: "settings" or "path".
+    sha256 : str
+        Digest over all of them: FEFF10 states the version 10.0.0 whatever its sources are.
+    """
+
+    programs: MappingProxyType[str, Path]
+    origin: str
+    sha256: str
+
+    @property
+    def folder(self) -> Path:
+        """Where the programs are."""
+        return self.programs["pot"].parent
+
+
+def find_feff10(settings: VtcSettings) -> Feff10Installation:
+    """
+    Return the FEFF10 to use: that of the settings, or the first on PATH.
+
+    Raises
+    ------
+    EngineNotFoundError
+        If there is none; says how to get it.
+    ConfigurationError
+        If the folder named in the settings does not hold all programs; says which are missing.
+    """
+    named = settings.feff10_directory
+    if named is not None:
+        missing = [name for name in PROGRAMS if not _executable(named / name)]
+        if missing:
+            raise ConfigurationError(
+                f"feff10_directory is {named}, which has no program {', '.join(missing)} that can "
+                "be executed: name the folder of FEFF10's programs in VTC_FEFF10_DIRECTORY"
+            )
+        return _installation(named, "settings")
+    for folder in _folders_on_path():
+        if all(_executable(folder / name) for name in PROGRAMS):
+            return _installation(folder, "path")
+    raise EngineNotFoundError(f"FEFF10 was not found on this machine: {INSTALL_HINT}")
+
+
+def _folders_on_path() -> Iterator[Path]:
+    """Yield folders of PATH, and those beside FEFF10's script where it is on PATH."""
+    for entry in os.get_exec_path():
+        yield Path(entry)
+    for script in _SCRIPTS:
+        found = shutil.which(script)
+        if found:
+            for name in _BESIDE:
+                yield Path(found).resolve().parent / name
+
+
+def _executable(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK)
+
+
+def _installation(folder: Path, origin: str) -> Feff10Installation:
+    programs = {name: (folder / name).absolute() for name in PROGRAMS}
+    digest = hashlib.sha256()
+    for path in programs.values():
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return Feff10Installation(MappingProxyType(programs), origin, digest.hexdigest())
+
+
+class ProgramRunner:
+    """
+    Run FEFF10's programs one after the other in a folder, within one time limit.
+
+    Parameters
+    ----------
+    installation : Feff10Installation
+        The programs.
+    folder : Path
+        Where they run and leave their files.
+    timeout_s : float
+        Wall-clock seconds for all of them together.
+    launcher : str
+        What starts the parallel ones, e.g. ``mpirun -n 4``; nothing for one process.
+
+    Attributes
+    ----------
+    cpu_s : dict of str to float
+        CPU seconds of each program so far.
+    """
+
+    def __init__(
+        self,
+        installation: Feff10Installation,
+        folder: Path,
+        *,
+        timeout_s: float,
+        launcher: str = "",
+    ) -> None:
+        self._installation = installation
+        self._folder = folder
+        self._timeout_s = timeout_s
+        self._deadline = time.monotonic() + timeout_s
+        self._launcher = tuple(shlex.split(launcher))
+        self.cpu_s: dict[str, float] = {}
+
+    def run(self, program: str, watch: Callable[[str], None] | None = None) -> None:
+        """
+        Run a program to its end.
+
+        Parameters
+        ----------
+        program : str
+            One of `PROGRAMS`.
+        watch : callable, optional
+            Called with all that the program has printed so far, now and then.
+
+        Raises
+        ------
+        EngineTimeoutError
+            If the time limit passes.
+        EngineCrashError
+            If it cannot be started, is killed, fails, or leaves its error file.
+        StorageError
+            If its log cannot be written or the disk is full.
+        """
+        log = self._folder / f"{program}.log"
+        before = _children_cpu_s()
+        try:
+            (self._folder / ERROR_FILE).unlink(missing_ok=True)
+            with log.open("wb") as stream:
+                process = subprocess.Popen(
+                    self._command(program),
+                    cwd=self._folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stream,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, **_ENVIRONMENT},
+                    start_new_session=True,  # an interrupt is ours to handle, then to pass on
+                )
+        except OSError as error:
+            raise StorageError(
+                f"{program} cannot be run in {self._folder}: {error.strerror}"
+            ) from error
+        try:
+            self._wait(process, program, log, watch)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(_END_GRACE_S)
+            spent = _children_cpu_s() - before
+            self.cpu_s[program] = self.cpu_s.get(program, 0.0) + spent
+        self._judge(program, process.returncode, log)
+
+    def _command(self, program: str) -> list[str]:
+        launcher = self._launcher if program in PARALLEL else ()
+        path = str(self._installation.programs[program])
+        return [sys.executable, "-I", "-S", launch.__file__, *launcher, path]
+
+    def _wait(
+        self,
+        process: subprocess.Popen[bytes],
+        program: str,
+        log: Path,
+        watch: Callable[[str], None] | None,
+    ) -> None:
+        while True:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise EngineTimeoutError(
+                    f"the engine was stopped after {self._timeout_s:g} s, in FEFF10's {program}: "
+                    "raise the time limit per site or ask for fewer atoms",
+                    log_tail=log_tail(log),
+                )
+            try:
+                process.wait(min(left, _POLL_S))
+            except subprocess.TimeoutExpired:
+                if watch is not None:
+                    watch(_read(log))
+                continue
+            return
+
+    def _judge(self, program: str, code: int, log: Path) -> None:
+        """Refuse an end that is none; an exit code of 0 alone proves nothing."""
+        tail = log_tail(log)
+        require_space(self._folder, tail)
+        if code in (launch.NOT_FOUND, launch.CANNOT_EXECUTE):
+            started = " ".join(self._command(program)[4:])
+            raise EngineCrashError(
+                f"FEFF10's {program} cannot be started ({started})", reason="program_missing"
+            )
+        if code < 0:
+            raise _signalled(program, -code, tail)
+        if code:
+            raise EngineCrashError(f"FEFF10's {program} ended with code {code}", log_tail=tail)
+        try:
+            require_no_error_file(self._folder, program)
+        except EngineCrashError as error:
+            raise EngineCrashError(error.message, log_tail=tail, reason=error.reason) from None
+
+
+def require_space(folder: Path, said: str = "") -> None:
+    """
+    Refuse to go on where the disk is full.
+
+    Raises
+    ------
+    StorageError
+        If a program said so, or nothing can be written any more.
+    """
+    full = "No space left on device" in said
+    if full or shutil.disk_usage(folder).free < _FULL_DISK_BYTES:
+        raise StorageError(f"no space left on the disk of {folder}: free some and run again")
+
+
+def log_tail(log: Path) -> str:
+    """Return the last lines of a program's log."""
+    lines = [line.rstrip() for line in _read(log).splitlines() if line.strip()]
+    return "\n".join(lines[-_LOG_TAIL_LINES:])
+
+
+def _read(log: Path) -> str:
+    try:
+        return log.read_text(encoding="latin-1")
+    except OSError:
+        return ""
+
+
+def _signalled(program: str, number: int, tail: str) -> EngineCrashError:
+    name = signal.Signals(number).name
+    if number in (signal.SIGKILL, signal.SIGTERM):
+        return EngineCrashError(
+            f"FEFF10's {program} was ended from outside by {name}, perhaps for want of memory",
+            log_tail=tail,
+            reason="killed",
+        )
+    _, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    if number == signal.SIGSEGV and 0 <= hard < _SMALL_STACK_BYTES:
+        return EngineCrashError(
+            f"FEFF10's {program} was ended by {name} with a stack of at most {hard >> 10} kB: "
+            "allow more (`ulimit -Hs unlimited` before the run, or the limits of the queue)",
+            log_tail=tail,
+            reason="stack_limit",
+        )
+    return EngineCrashError(f"FEFF10's {program} was ended by {name}", log_tail=tail)
+
+
+def _children_cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
