@@ -70,7 +70,7 @@ class VtcSettings(BaseSettings):
     )
     database_uri: SecretStr | None = Field(
         default=None,
-        description="MongoDB to use (mongodb://...); the one of `vtc db` if not given. It may hold a "
+        description="MongoDB to use (mongodb://...); that of `vtc db` if not given. It may hold a "
         "password: an environment variable is its place, not a file that others read.",
     )
     database_name: str = Field(
