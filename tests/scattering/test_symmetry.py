@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from vtc_flows.scattering.angular import real_harmonics
-from vtc_flows.scattering.symmetry import harmonic_signs, sign_symmetry
+from vtc_flows.scattering.symmetry import harmonic_signs, point_group, sign_symmetry
 
 OCTAHEDRON = np.array(
     [[0, 0, 0], [4, 0, 0], [-4, 0, 0], [0, 4, 0], [0, -4, 0], [0, 0, 4], [0, 0, -4]], dtype=float
@@ -40,6 +40,36 @@ def test_order_of_the_group_does_not_depend_on_the_frame(positions, order):
         local = (turned - turned[0]) @ found.frame
         for signs, images in zip(found.signs, found.images, strict=True):
             np.testing.assert_allclose(local * signs, local[images], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("positions", "order"),
+    [
+        (OCTAHEDRON, 48),
+        (TETRAHEDRON, 24),
+        (TRIANGLE, 6),
+        (OCTAHEDRON[:5], 16),  # all in one plane
+        (OCTAHEDRON[:2], 4),  # on a line: only what commutes
+        (OCTAHEDRON[:1], 8),
+        (np.random.default_rng(0).normal(size=(9, 3)) * 4, 1),
+    ],
+)
+@pytest.mark.parametrize("rounding", [0.0, 1e-5])
+def test_point_group_is_whole_in_any_frame(positions, order, rounding):
+    species = np.ones(len(positions), dtype=int)
+    noise = np.random.default_rng(1).uniform(-rounding, rounding, positions.shape)
+    for rotation in (np.eye(3), ANY_WAY):
+        turned = positions @ rotation.T + 0.7 + noise
+        group = point_group(turned, species)
+        assert len(group) == order
+        products = (group[:, None] @ group[None]).reshape(-1, 1, 3, 3)
+        assert np.abs(products - group).max(axis=(2, 3)).min(axis=1).max() < 1e-4
+
+
+def test_a_distorted_cluster_has_fewer_operations():
+    stretched = OCTAHEDRON * [1, 1, 1.0005]
+    assert len(point_group(stretched, np.ones(7, dtype=int))) == 16
+    assert len(point_group(OCTAHEDRON, np.array([0, 1, 1, 1, 1, 1, 2]))) == 8
 
 
 @given(seed=st.integers(0, 10_000), size=st.sampled_from([1e-5, 5e-5, 1e-4, 2e-4]))

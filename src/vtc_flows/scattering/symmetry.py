@@ -1,9 +1,10 @@
 """
-Mirror planes, two-fold axes and inversion of a cluster about its first atom.
+The symmetry of a cluster about its first atom.
 
-Only operations that commute are of use here: in a suitable frame they are diagonal matrices of
-signs, each real harmonic is even or odd under each of them, and the scattering problem falls apart
-into sectors of given parities. With all eight operations each sector has an eighth of the states.
+For the scattering only operations that commute are of use: in a suitable frame they are diagonal
+matrices of signs, each real harmonic is even or odd under each of them, and the scattering problem
+falls apart into sectors of given parities. With all eight operations each sector has an eighth of
+the states. The whole point group serves to judge a result.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ Integers = NDArray[np.intp]
 
 #: An atom and its image agree to this (Bohr): within the rounding of five decimals in Angstrom.
 SAME_POSITION_BOHR = 1e-4
+
+#: From two atoms alone an operation follows only roughly; it is refined on all atoms.
+_ROUGHLY_SAME_BOHR = 0.02
 
 _ALL_SIGNS = np.array(list(product((1, -1), repeat=3)))
 
@@ -73,6 +77,80 @@ def sign_symmetry(positions: Floats, species: Integers) -> SignSymmetry:
     return best
 
 
+def point_group(positions: Floats, species: Integers) -> Floats:
+    """
+    Find all operations about the first atom that carry a cluster into itself.
+
+    Parameters
+    ----------
+    positions : ndarray, shape (N, 3)
+        Bohr, any origin.
+    species : ndarray, shape (N,)
+        Atoms may be exchanged when these agree.
+
+    Returns
+    -------
+    ndarray, shape (g, 3, 3)
+        Orthogonal matrices in the frame of the positions, proper or not. Of a cluster whose atoms
+        lie on one line only the operations of :func:`sign_symmetry`.
+
+    Examples
+    --------
+    >>> octahedron = np.vstack([np.zeros(3), 4 * np.eye(3), -4 * np.eye(3)])
+    >>> len(point_group(octahedron, np.ones(7, dtype=int)))
+    48
+    """
+    relative = positions - positions[0]
+    matcher = _Matcher(relative, species)
+    chosen = _two_directions(relative, species)
+    if chosen is None:
+        few = sign_symmetry(positions, species)
+        return np.array([(few.frame * signs) @ few.frame.T for signs in few.signs])
+    (first, first_shell), (second, second_shell) = chosen
+    before = _tripod(relative[first], relative[second])
+    lengths = np.linalg.norm(relative, axis=1)
+    cosine = relative[first] @ relative[second] / (lengths[first] * lengths[second])
+    found = []
+    for i in first_shell:
+        for j in second_shell:
+            if abs(relative[i] @ relative[j] / (lengths[i] * lengths[j]) - cosine) > 0.01:
+                continue
+            for sense in (1, -1):
+                rough = _tripod(relative[i], relative[j], sense) @ np.linalg.inv(before)
+                operation = matcher.refined(rough)
+                if operation is not None:
+                    found.append(operation)
+    return np.array(found)
+
+
+def _two_directions(
+    relative: Floats, species: Integers
+) -> tuple[tuple[int, Integers], tuple[int, Integers]] | None:
+    """Choose two atoms that are not in line with the first, with all atoms like each of them."""
+    lengths = np.linalg.norm(relative, axis=1)
+    shells = [
+        np.flatnonzero((species == species[i]) & (np.abs(lengths - lengths[i]) < 1e-3))
+        for i in range(1, len(relative))
+    ]
+    if not shells:
+        return None
+    shell = min(shells, key=len)
+    first = int(shell[0])
+    across = np.linalg.norm(np.cross(relative[first], relative), axis=1)
+    others = [
+        (int(atom), other)
+        for other in sorted(shells, key=len)
+        for atom in other
+        if across[atom] > 0.1 * lengths[first] * lengths[atom]
+    ]
+    return ((first, shell), others[0]) if others else None
+
+
+def _tripod(a: Floats, b: Floats, sense: int = 1) -> Floats:
+    normal = np.cross(a, b)
+    return np.column_stack([a, b, sense * normal])
+
+
 class _Matcher:
     """Finds the atoms onto which an operation carries the atoms."""
 
@@ -82,12 +160,22 @@ class _Matcher:
         self._relative = relative
         self._tree = KDTree(np.column_stack([relative, self._species]))
 
-    def images(self, matrix: Floats) -> Integers | None:
+    def images(self, matrix: Floats, tolerance: float = SAME_POSITION_BOHR) -> Integers | None:
         moved = np.column_stack([self._relative @ matrix.T, self._species])
         distance, index = self._tree.query(moved, distance_upper_bound=1.0)
-        if distance.max() > SAME_POSITION_BOHR:
+        if distance.max() > tolerance:
             return None
         return np.asarray(index, dtype=np.intp)
+
+    def refined(self, rough: Floats) -> Floats | None:
+        """Return the operation near a rough one that fits all atoms best, if it fits them well."""
+        images = self.images(rough, _ROUGHLY_SAME_BOHR)
+        if images is None:
+            return None
+        left, _, right = np.linalg.svd(self._relative[images].T @ self._relative)
+        sense = np.sign(np.linalg.det(rough) * np.linalg.det(left @ right))
+        operation = (left * [1.0, 1.0, sense]) @ right
+        return operation if self.images(operation) is not None else None
 
     def has_operation(self, axis: Floats) -> bool:
         turn = 2 * np.outer(axis, axis) - np.eye(3)
