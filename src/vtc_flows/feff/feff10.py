@@ -79,6 +79,11 @@ _SAME_DIRECTION = 1e-4  # FEFF10's own files have five decimals
 _SAME_LEVEL_EV = 1e-3
 
 
+def xmu_name(polarization: str) -> str:
+    """Return the name under which the file of a polarization is kept; the last radius's stays."""
+    return f"xmu_{polarization}.dat"
+
+
 class Feff10Engine:
     """
     FEFF10, by its programs.
@@ -284,7 +289,7 @@ class _Run:
             if not spectra:  # the same for all polarizations
                 first_input = inputs.text
                 self._scatter()
-            spectra[name] = self._polarized(direction)
+            spectra[name] = self._polarized(direction, name)
         xmu = spectra["x"]
         self._require_one_grid(spectra)
         at_fermi = int(np.argmin(np.abs(xmu.wave_number)))
@@ -323,8 +328,8 @@ class _Run:
             if program == "xsph":
                 self.progress("phases", 1, 1)
 
-    def _polarized(self, direction: Polarization) -> Xmu:
-        """Return the spectrum of the polarization that was written last."""
+    def _polarized(self, direction: Polarization, name: str) -> Xmu:
+        """Return the spectrum of the polarization that was written last; keep its file apart."""
         read = np.asarray(read_polarization(self.folder))
         if np.abs(read - np.asarray(direction)).max() > _SAME_DIRECTION:
             raise EngineOutputError(
@@ -339,7 +344,9 @@ class _Run:
             raise StorageError(f"{path} cannot be removed: {error.strerror}") from error
         for program in POLARIZATION_PROGRAMS:
             self.runner.run(program)
-        return read_xmu(path)
+        spectrum = read_xmu(path)
+        path.replace(self.folder / xmu_name(name))
+        return spectrum
 
     def _require_one_grid(self, spectra: dict[str, Xmu]) -> None:
         first = spectra["x"]
