@@ -11,9 +11,9 @@ import click
 import numpy as np
 
 from vtc_flows import __version__
-from vtc_flows.cli.engine import described
+from vtc_flows.cli.engine import described, described_feff10, found_feff10
 from vtc_flows.cli.lazy import BAD_INPUT
-from vtc_flows.errors import ConfigurationError
+from vtc_flows.errors import ConfigurationError, EngineNotFoundError
 from vtc_flows.feff.discovery import INSTALL_HINT, list_installations
 from vtc_flows.settings import VtcSettings, config_file, load_settings
 
@@ -41,16 +41,38 @@ def doctor() -> None:
 
 def _say_engines(settings: VtcSettings) -> bool:
     """Print the engines; return whether there is one to use."""
+    usable = _say_feff8l(settings)
+    return _say_feff10(settings) or usable
+
+
+def _say_feff8l(settings: VtcSettings) -> bool:
     try:
         found = list_installations(settings)
     except ConfigurationError as error:
         _say("engine feff8l", f"problem: {error}")
         return False
     for each in found:
-        _say("engine feff8l", described(each).replace("\n    ", f"\n{'':<{_INDENT}}"))
+        _say("engine feff8l", _indented(described(each)))
     if not found:
         _say("engine feff8l", f"missing: {INSTALL_HINT}")
     return bool(found)
+
+
+def _say_feff10(settings: VtcSettings) -> bool:
+    try:
+        found = found_feff10(settings)
+    except ConfigurationError as error:
+        _say("engine feff10", f"problem: {error}")
+        return False
+    if isinstance(found, EngineNotFoundError):
+        _say("engine feff10", f"missing (optional): {found}")
+        return False
+    _say("engine feff10", _indented(described_feff10(found)))
+    return True
+
+
+def _indented(text: str) -> str:
+    return text.replace("\n    ", f"\n{'':<{_INDENT}}")
 
 
 def _blas() -> str:

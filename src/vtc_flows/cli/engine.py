@@ -12,6 +12,7 @@ from vtc_flows.feff.discovery import (
     list_installations,
 )
 from vtc_flows.feff.engine import Engine
+from vtc_flows.feff.feff10_programs import Feff10Installation, find_feff10
 from vtc_flows.feff.install import install_feff8l
 from vtc_flows.feff.registry import create_engine
 from vtc_flows.settings import VtcSettings, load_settings
@@ -36,14 +37,32 @@ def install() -> None:
 
 @engine.command("list")
 def list_engines() -> None:
-    """List what is found; the one marked * is used."""
+    """List what is found; of several FEFF 8.5L the one marked * is used."""
     settings = load_settings()
-    found = list_installations(settings)
-    if not found:
-        raise EngineNotFoundError(f"FEFF 8.5L was not found on this machine: {INSTALL_HINT}")
-    used = find_feff8l(settings)
-    for each in found:
+    feff8l = list_installations(settings)
+    feff10 = found_feff10(settings)
+    if not feff8l and isinstance(feff10, EngineNotFoundError):
+        raise EngineNotFoundError(
+            f"no engine was found on this machine. FEFF 8.5L: {INSTALL_HINT}. {feff10}"
+        )
+    used = find_feff8l(settings) if feff8l else None
+    for each in feff8l:
         click.echo(f"{'*' if each == used else ' '} feff8l  {described(each)}")
+    if isinstance(feff10, Feff10Installation):
+        click.echo(f"* feff10  {described_feff10(feff10)}")
+
+
+def found_feff10(settings: VtcSettings) -> Feff10Installation | EngineNotFoundError:
+    """Return this machine's FEFF10, or that there is none; a wrong setting is an error."""
+    try:
+        return find_feff10(settings)
+    except EngineNotFoundError as error:
+        return error
+
+
+def described_feff10(found: Feff10Installation) -> str:
+    """Return an installation of FEFF10: what it is, and on a second line where."""
+    return f"{found.origin}, FEFF 10.0.0, sha256 {found.sha256[:12]}\n    {found.folder}"
 
 
 def described(found: Feff8lInstallation) -> str:
@@ -65,6 +84,8 @@ def ready_engine(name: str, settings: VtcSettings, *, install_if_missing: bool) 
     try:
         return create_engine(name, settings)
     except EngineNotFoundError as error:
+        if name != "feff8l":  # the only one that can be installed from here
+            raise
         if not install_if_missing:
             raise EngineNotFoundError(
                 f"{error}; or add --install-engine to this command"

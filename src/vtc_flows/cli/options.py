@@ -126,7 +126,7 @@ def engine(command: Command) -> Command:
             default="feff8l",
             show_default=True,
             metavar="NAME",
-            help="Engine, or the place package.module:factory of one of your own.",
+            help="feff8l, feff10, or the place package.module:factory of an engine of your own.",
         ),
     ):
         command = option(command)
