@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pymatgen.io.core import InputGenerator, InputSet
 
@@ -28,6 +27,8 @@ _DEFAULT_OVERLAP = 1.15
 #: Any grid below the Fermi level: the potentials do not depend on it.
 _PLACEHOLDER_GRID = EnergyGrid(-40.0, -5.0, 0.1, "absolute")
 
+_MANUAL, _PAPER = "FEFF10's manual", "source paper"
+
 Polarization = tuple[float, float, float]
 
 
@@ -43,12 +44,15 @@ class Card:
     values : str
         What follows it.
     why : str
-        The reason for the card and its values, with the source.
+        The reason for the card and its values.
+    source : str
+        Where that stands.
     """
 
     name: str
     values: str
     why: str
+    source: str
 
     def __str__(self) -> str:
         return f"{self.name} {self.values}".rstrip()
@@ -158,7 +162,8 @@ class Feff10InputGenerator(InputGenerator):
             if card.name[:4] not in own
         ]
         extra = [
-            Card(*_split(line), why="As the user's feff.inp has it.") for line in site.extra_cards
+            Card(*_split(line), why="As the user has it.", source="feff.inp")
+            for line in site.extra_cards
         ]
         return Feff10InputSet([*cards, *extra], site)
 
@@ -169,38 +174,49 @@ class Feff10InputGenerator(InputGenerator):
         polarization: Polarization | None,
         fermi_ev: float | None,
     ) -> Iterator[Card]:
-        yield Card("TITLE", self.title, "Names the run in FEFF's outputs.")
-        yield Card("EDGE", "K", "Valence-to-core emission fills the 1s hole.")
+        yield Card("TITLE", self.title, "Names the run in FEFF's outputs.", _MANUAL)
+        yield Card("EDGE", "K", "Valence-to-core emission fills the 1s hole.", _PAPER)
         yield Card(
-            "S02", f"{site.amplitude_reduction:.6g}", "FEFF10 would put in an estimate of its own."
+            "S02",
+            f"{site.amplitude_reduction:.6g}",
+            "No reduction unless asked for; below 0.1 FEFF10 would estimate one.",
+            _MANUAL,
         )
         yield Card(
             "COREHOLE",
             "FSR" if site.core_hole else "NONE",
-            "Final-state rule as in the source paper; FEFF10's own default may change.",
+            "Final-state rule: the hole stays; said aloud, because a default may change.",
+            _PAPER,
         )
         yield Card(
-            "EXCHANGE", "0 0.0 0.0 0", "Hedin-Lundqvist self energy without shift or broadening."
+            "EXCHANGE",
+            "0 0.0 0.0 0",
+            "Hedin-Lundqvist self energy without shift or broadening.",
+            _MANUAL,
         )
         yield _xes_card(site.grid, radius, fermi_ev)
         yield from _potential_cards(site)
         # the potentials' own input has a radius too, so that FEFF10 plans no path expansion
         reach = radius if radius is not None else site.scf.radius_angstrom
-        yield Card("FMS", f"{reach:.6f} 0", "Full multiple scattering; 0: about the absorber.")
-        yield Card("RPATH", "0.1", "No path is so short: the path expansion is off.")
+        yield Card("FMS", f"{reach:.6f} 0", "Full multiple scattering about the absorber.", _PAPER)
+        yield Card("RPATH", "0.1", "No path is so short: the path expansion is off.", _MANUAL)
         yield Card(
             "ABSOLUTE",
             "",
             "Without it each spectrum is divided by its own background at the Fermi level.",
+            "FEFF10's ff2xmu",
         )
-        yield Card("PRINT", "0 0 0 0 0 0", "The files that later steps need, and no more.")
-        yield Card("CONTROL", "1 1 1 1 1 1", "All steps; which programs run is decided outside.")
+        yield Card("PRINT", "0 0 0 0 0 0", "The files that later steps need, and no more.", _MANUAL)
+        yield Card(
+            "CONTROL", "1 1 1 1 1 1", "All steps; which programs run is decided outside.", _MANUAL
+        )
         if polarization is not None:
             direction = " ".join(f"{value:.10f}" for value in polarization)
             yield Card(
                 "POLARIZATION",
                 direction,
                 "Cartesian, in the frame of ATOMS; no ELLIPTICITY, which would turn the atoms.",
+                "FEFF10's mkptz",
             )
 
 
@@ -238,6 +254,7 @@ def _xes_card(grid: EnergyGrid, radius: float | None, fermi_ev: float | None) ->
         "XES",
         f"{shown.start_ev:.{GRID_DECIMALS}f} {shown.stop_ev:.{GRID_DECIMALS}f} {shown.step_ev:.6g}",
         "First and last energy and step, absolute on FEFF's scale: known once the potentials are.",
+        "FEFF10's phmesh",
     )
 
 
@@ -250,28 +267,26 @@ def _potential_cards(site: SiteInput) -> Iterator[Card]:
             f"{scf.n_plain_mixing}",
             "Self-consistent potentials: radius, crystal, most iterations, mixing, plain "
             "iterations before Broyden's method.",
+            _MANUAL,
         )
     if scf.ramp_from_angstrom is not None:
         yield Card(
             "SCFRAMP",
             f"{scf.ramp_from_angstrom:.6f} {_RAMP_STEPS}",
             "A small cluster first, then wider ones: a step of the recovery.",
+            "FEFF10's potsub",
         )
     if scf.core_valence_floor_ev is not None:
         yield Card(
             "CORVAL",
             f"{scf.core_valence_floor_ev:.6g}",
             "Where the search for the core-valence separation begins: a step of the recovery.",
+            "FEFF10's corval",
         )
     if site.overlap != _DEFAULT_OVERLAP:
-        yield Card("AFOLP", f"{site.overlap:.6g}", "Overlap of the muffin-tin spheres.")
+        yield Card("AFOLP", f"{site.overlap:.6g}", "Overlap of the muffin-tin spheres.", _MANUAL)
 
 
 def _split(line: str) -> tuple[str, str]:
     name, _, values = line.strip().partition(" ")
     return name.upper(), values.strip()
-
-
-def as_words(inputs: Feff10InputSet) -> dict[str, Any]:
-    """Return the cards as a mapping of name to values."""
-    return {card.name: card.values for card in inputs.cards}
