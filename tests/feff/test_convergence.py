@@ -53,6 +53,14 @@ def test_impossible_occupations_never_converge():
     settled(judge, 10)
     judge.judge(-0.4, CHARGES, OCCUPATIONS, possible=False)
     assert not judge.history.converged
+    assert not judge.history.possible
+
+
+def test_charges_are_electrons_lost():
+    judge = ConvergenceJudge()
+    settled(judge, 2)
+    assert judge.history.charges_e == [-0.1, 0.2]
+    assert judge.history.possible
 
 
 def test_a_restart_begins_anew():
@@ -60,6 +68,7 @@ def test_a_restart_begins_anew():
     settled(judge, 10)
     judge.restarted()
     assert (judge.history.converged, judge.history.bad_counts) == (False, 1)
+    assert not judge.history.possible
     assert judge.true_fermi_ha is None
     settled(judge, FEWEST_ITERATIONS - 1)
     assert not judge.history.converged

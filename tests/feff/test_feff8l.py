@@ -94,6 +94,13 @@ def test_spectrum_stands_on_the_grid_around_the_fermi_level(reference):
         assert spectrum.scf.converged
         assert spectrum.scf.recovery == "none"
         assert spectrum.scf.fermi_history_ev[-1] == pytest.approx(spectrum.e_fermi_ev, abs=1e-3)
+        assert spectrum.scf.attempts == ()
+        nickel, oxygen, other_nickel = spectrum.scf.charges_e
+        assert oxygen < 0 < other_nickel  # electrons lost
+        assert nickel != other_nickel
+        assert SiteInput.from_json(spectrum.input_text) == octahedron(fms_radii_angstrom=(2.3, 3.2))
+        assert spectrum.checks["symmetry_operations"] == 16
+        assert spectrum.checks["symmetry_residual"] < 1e-4
         assert spectrum.engine.name == "feff8l"
         assert spectrum.engine.route == "library"
 
@@ -148,6 +155,7 @@ def test_executables_agree_with_the_library(installation, reference, tmp_path):
     (spectrum,) = engine.run_site(octahedron())
     assert spectrum.engine.route == "executables"
     assert spectrum.e_fermi_ev == pytest.approx(reference[0][0].e_fermi_ev, abs=0.02)
+    assert spectrum.scf.charges_e == pytest.approx(reference[0][0].scf.charges_e, abs=5e-3)
     expected = reference[0][0].tensor
     assert np.abs(spectrum.tensor - expected).max() < 1.5e-2 * expected.max()
 
@@ -164,6 +172,10 @@ def test_unconverged_potentials_are_an_error_and_never_a_spectrum(engine, tmp_pa
     with pytest.raises(ScfNotConvergedError, match=r"1 try.*2 iterations") as caught:
         engine.run_site(octahedron(scf=short))
     assert "SCF ITERATION NUMBER" in caught.value.log_tail or "mu_new" in caught.value.log_tail
+    assert [(one.step, one.reason) for one in caught.value.attempts] == [
+        ("none", "scf_not_converged")
+    ]
+    assert SiteInput.from_json(caught.value.input_text) == octahedron(scf=short)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -172,6 +184,8 @@ def test_unconverged_potentials_are_recovered_by_the_ladder(installation, tmp_pa
     short = replace(octahedron().scf, max_iterations=2)
     (spectrum,) = engine.run_site(octahedron(scf=short))
     assert spectrum.scf.recovery == "half mixing"
+    assert [one.step for one in spectrum.scf.attempts] == ["none"]
+    assert SiteInput.from_json(spectrum.input_text).scf.mixing == short.mixing / 2
 
 
 def test_time_limit(installation, tmp_path):
@@ -192,14 +206,37 @@ def workers() -> list[int]:
     return [int(word) for word in found.stdout.split()]
 
 
-def test_killed_worker_is_named(engine):
-    def kill(stage: str, done: int, total: int) -> None:
-        if done == 2:
-            for pid in workers():
-                os.kill(pid, signal.SIGKILL)
+class Killer:
+    """Ends the worker in its second iteration, as often as it is told."""
 
-    with pytest.raises(EngineCrashError, match="SIGKILL"):
-        engine.run_site(octahedron(), progress=kill)
+    def __init__(self, how: signal.Signals, times: int) -> None:
+        self.how, self.left = how, times
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage == "scf" and done == 2 and self.left:
+            self.left -= 1
+            for pid in workers():
+                os.kill(pid, self.how)
+
+
+def test_a_site_whose_worker_was_killed_runs_once_more_unchanged(engine, reference):
+    (spectrum,) = engine.run_site(octahedron(), progress=Killer(signal.SIGTERM, 1))
+    assert spectrum.scf.recovery == "again"
+    assert [(one.step, one.reason) for one in spectrum.scf.attempts] == [("none", "killed")]
+    assert np.array_equal(spectrum.tensor, reference[0][0].tensor)
+
+
+def test_a_worker_that_is_killed_again_is_named(engine):
+    with pytest.raises(EngineCrashError, match=r"2 tries.*SIGKILL.*with again.*SIGKILL") as caught:
+        engine.run_site(octahedron(), progress=Killer(signal.SIGKILL, 9))
+    assert caught.value.reason == "killed"
+
+
+def test_a_worker_that_crashes_is_tried_with_the_next_step(installation, tmp_path):
+    engine = Feff8lEngine(installation, scratch_directory=tmp_path)
+    (spectrum,) = engine.run_site(octahedron(), progress=Killer(signal.SIGSEGV, 1))
+    assert spectrum.scf.recovery == "half mixing"
+    assert [one.reason for one in spectrum.scf.attempts] == ["crash"]
 
 
 def test_interrupt_ends_the_worker(engine, tmp_path):
@@ -215,6 +252,7 @@ def test_interrupt_ends_the_worker(engine, tmp_path):
 def test_run_folder_is_kept_on_request(engine, tmp_path):
     folder = tmp_path / "kept"
     engine.run_site(octahedron(), run_dir=folder)
+    assert (folder / "custodian.json").is_file()
     kept = {path.name for path in (folder / "try-1").iterdir()}
     assert {"site.json", "feff.log", "spectra.npz"} <= kept
 

@@ -38,11 +38,17 @@ class ScfHistory:
         Whether the last iteration met all criteria.
     bad_counts : int
         How often FEFF found impossible occupations and started the iterations anew.
+    possible : bool
+        Whether the occupations of the last iteration were possible ones.
+    charges_e : list of float
+        Electrons that each kind of atom had lost after the last iteration.
     """
 
     fermi_ha: list[float] = field(default_factory=list)
     converged: bool = False
     bad_counts: int = 0
+    possible: bool = True
+    charges_e: list[float] = field(default_factory=list)
 
     @property
     def n_iterations(self) -> int:
@@ -75,7 +81,7 @@ class ConvergenceJudge:
     def restarted(self) -> None:
         """Take note that FEFF found impossible occupations."""
         self.history.bad_counts += 1
-        self.history.converged = False
+        self.history.converged = self.history.possible = False
         self._since_restart = 0
         self._charges = self._occupations = self._told_ha = None
 
@@ -95,7 +101,7 @@ class ConvergenceJudge:
         fermi_ha : float
             Its Fermi level.
         charges : ndarray of shape (n_potentials,)
-            Charge of each kind of atom.
+            Electrons that each kind of atom has gained.
         occupations : ndarray of shape (n_potentials, n_l)
             Electrons of each kind of atom by angular momentum.
         possible : bool
@@ -109,6 +115,8 @@ class ConvergenceJudge:
         """
         self._since_restart += 1
         self.history.converged = possible and self._is_converged(fermi_ha, charges, occupations)
+        self.history.possible = possible
+        self.history.charges_e = (-charges).tolist()
         self.history.fermi_ha.append(fermi_ha)
         self._charges, self._occupations = charges.copy(), occupations.copy()
         told = fermi_ha

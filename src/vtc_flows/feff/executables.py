@@ -29,6 +29,7 @@ _MOST_ITERATIONS = 30  # the mixing writes beyond its memory after that
 _K_STEP = 0.001  # so small that the whole mesh is regular in energy
 _XES = 2  # ispec
 _ITERATION = re.compile(r"SCF ITERATION NUMBER\s*(\d+)")
+_CHARGE = re.compile(r"^ +\d+ +(-?\d+\.\d+)\s*$", re.MULTILINE)
 _FERMI_LEVEL = re.compile(r"mu_new=\s*(-?[\d.]+)")
 
 
@@ -91,7 +92,8 @@ class ExecutedPotentialsAndPhases:
         self._progress("scf", self.scf.n_iterations, self._most_iterations)
         if self._site.scf.max_iterations and not self.scf.converged:
             raise ScfNotConvergedError(
-                f"the potentials did not converge in {self.scf.n_iterations} iterations"
+                f"the potentials did not converge in {self.scf.n_iterations} iterations",
+                reason=None if self.scf.possible else "bad_counts",
             )
         lowest_ev = self._lowest_energy_ev()
         fermi_ev = self.scf.fermi_ha[-1] * HARTREE_EV if self.scf.fermi_ha else 0.0
@@ -149,10 +151,13 @@ class ExecutedPotentialsAndPhases:
         iterations = [int(number) for number in _ITERATION.findall(text)]
         self.scf.fermi_ha = [float(level) / HARTREE_EV for level in _FERMI_LEVEL.findall(text)]
         last_iteration = text.rpartition("SCF ITERATION NUMBER")[2]
+        self.scf.possible = "bad counts" not in last_iteration
+        self.scf.charges_e = [
+            float(charge)
+            for charge in _CHARGE.findall(last_iteration.rpartition("Charge transfer")[2])
+        ]
         self.scf.converged = (
-            bool(iterations)
-            and max(iterations) < self._most_iterations
-            and "bad counts" not in last_iteration
+            bool(iterations) and max(iterations) < self._most_iterations and self.scf.possible
         )
 
     def _edit(self, name: str, **changes: object) -> None:

@@ -33,6 +33,7 @@ from vtc_flows.feff.engine import EngineFacts, ScfFacts, SiteSpectrum
 from vtc_flows.feff.recovery import FEFF8L_LADDER, Step, recover
 from vtc_flows.feff.site_input import FEFF8L_LIMITS, SiteInput
 from vtc_flows.feff.supervise import log_tail, run_worker
+from vtc_flows.feff.verdict import require_good
 from vtc_flows.feff.watch import Progress, silent
 from vtc_flows.feff.worker import PROGRAM_FILE, SITE_FILE, SPECTRA_FILE
 from vtc_flows.schemas import XesSettings
@@ -214,7 +215,12 @@ class Feff8lEngine:
 
     def _spectra(self, site: SiteInput, folder: Path, told: dict[str, Any]) -> list[SiteSpectrum]:
         history = tuple(told["fermi_history_ev"])
-        scf = ScfFacts(True, len(history), fermi_history_ev=history)
+        scf = ScfFacts(
+            True,
+            len(history),
+            fermi_history_ev=history,
+            charges_e=tuple(told["charges_e"]),
+        )
         try:
             with np.load(folder / SPECTRA_FILE) as stored:
                 arrays = dict(stored)
@@ -239,9 +245,7 @@ class Feff8lEngine:
             )
             for number, radius in enumerate(site.fms_radii_angstrom)
         ]
-        for spectrum in spectra:
-            _require_physical(spectrum)
-        return spectra
+        return [replace(one, checks=require_good(one, site)) for one in spectra]
 
 
 def from_settings(settings: VtcSettings) -> Feff8lEngine:
@@ -266,13 +270,3 @@ def _children_cpu_s() -> float:
     """Return the CPU seconds of all worker processes that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
-
-
-def _require_physical(spectrum: SiteSpectrum) -> None:
-    """Refuse numbers that no emission has, whatever the program said of its success."""
-    if not (np.isfinite(spectrum.tensor).all() and np.isfinite(spectrum.background).all()):
-        raise EngineOutputError("the spectrum holds numbers that are not finite")
-    isotropic = spectrum.tensor[:, :3].mean(axis=1)
-    area = np.trapezoid(isotropic, spectrum.energy_ev)
-    if not area > 0:
-        raise EngineOutputError(f"the isotropic spectrum has no positive area ({area:.3g})")

@@ -138,7 +138,8 @@ class PotentialsAndPhases:
         if self._site.scf.max_iterations and not self.scf.converged:
             raise ScfNotConvergedError(
                 f"the potentials did not converge in {self.scf.n_iterations} iterations "
-                f"(Fermi level of the last three: {_listed(self.scf.fermi_ha[-3:])} eV)"
+                f"(Fermi level of the last three: {_listed(self.scf.fermi_ha[-3:])} eV)",
+                reason=None if self.scf.possible else "bad_counts",
             )
         fermi_ha = floating(arguments[40]).value
         self._whole_mesh = emission_mesh(self._site, fermi_ha)

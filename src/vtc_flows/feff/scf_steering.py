@@ -138,7 +138,8 @@ class ScfSteering:
         self._starts += 1
         if self._starts > _MOST_STARTS:
             raise ScfNotConvergedError(
-                "impossible occupations came back with each core-valence separation that was tried"
+                "impossible occupations came back with each core-valence separation that was tried",
+                reason="bad_counts",
             )
         integer(arguments[_GOOD]).value = 0
         self._separation_before_restart = floating(arguments[_SEPARATION]).value

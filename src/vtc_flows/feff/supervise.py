@@ -24,6 +24,9 @@ from vtc_flows.feff.watch import Progress
 LOG_FILE = "feff.log"
 
 _LOG_TAIL_LINES = 12
+#: No fault of the program's own ends it by one of these: a user, a batch system, or the kernel
+#: for want of memory.
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM)
 _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"), "1"
 )
@@ -129,11 +132,14 @@ def _failure(last: dict[str, Any], returncode: int, run_dir: Path) -> errors.Vtc
     if last.get("event") == "failed":
         kind = getattr(errors, last["kind"], EngineCrashError)
         if issubclass(kind, EngineError):
-            return kind(last["message"], log_tail=tail)
+            return kind(last["message"], log_tail=tail, reason=last.get("reason"))
         return EngineCrashError(last["message"], log_tail=tail)
     if returncode < 0:
-        name = signal.Signals(-returncode).name
-        return EngineCrashError(f"the FEFF process was ended by {name}", log_tail=tail)
+        ended_by = signal.Signals(-returncode)
+        reason = "killed" if ended_by in _FROM_OUTSIDE else None
+        return EngineCrashError(
+            f"the FEFF process was ended by {ended_by.name}", log_tail=tail, reason=reason
+        )
     return EngineCrashError(
         f"FEFF gave up without a result (exit code {returncode})", log_tail=tail
     )

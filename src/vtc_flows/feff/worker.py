@@ -48,7 +48,8 @@ class Events:
     def abort(self, error: BaseException) -> NoReturn:
         """Tell of an error and end this process."""
         if isinstance(error, VtcFlowsError):
-            self.send("failed", kind=type(error).__name__, message=str(error))
+            reason = getattr(error, "reason", None)
+            self.send("failed", kind=type(error).__name__, message=str(error), reason=reason)
         else:
             traceback.print_exception(error)  # into the log
             self.send("failed", kind="EngineCrashError", message=f"{type(error).__name__}: {error}")
@@ -118,6 +119,7 @@ def compute(directory: Path, events: Events) -> dict[str, Any]:
         "e_fermi_ev": data.mesh.fermi_ha * HARTREE_EV,
         "photon_edge_ev": source.photon_edge_ha * HARTREE_EV,
         "fermi_history_ev": [level * HARTREE_EV for level in source.scf.fermi_ha],
+        "charges_e": source.scf.charges_e,
         "timings_s": {
             "scf": source.scf_cpu_s,
             "scf_fms": source.scattering.cpu_s,
