@@ -220,11 +220,10 @@ class Feff10Engine:
         )
         try:
             return run.spectra()
-        except EngineOutputError:
-            require_space(folder)  # a file that is cut off may be a disk that is full
-            raise
         except EngineError as error:
-            error.input_text = error.input_text or run.input_text
+            if isinstance(error, EngineOutputError):
+                require_space(folder)  # a file that is cut off may be a disk that is full
+            error.input_text = run.input_text
             raise
         finally:
             for program, seconds in run.runner.cpu_s.items():
