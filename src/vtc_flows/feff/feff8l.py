@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import json
 import resource
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -31,6 +28,7 @@ from vtc_flows.feff.cluster_input import site_input
 from vtc_flows.feff.discovery import Feff8lInstallation, find_feff8l
 from vtc_flows.feff.engine import EngineFacts, ScfFacts, SiteSpectrum
 from vtc_flows.feff.recovery import FEFF8L_LADDER, Step, recover
+from vtc_flows.feff.run_folder import require_scratch, run_folder
 from vtc_flows.feff.site_input import FEFF8L_LIMITS, SiteInput
 from vtc_flows.feff.supervise import log_tail, run_worker
 from vtc_flows.feff.verdict import require_good
@@ -85,11 +83,7 @@ class Feff8lEngine:
             raise ConfigurationError(f"the FEFF 8.5L of {installation.origin} has no library")
         if self._route == "executables" and not installation.executables:
             raise ConfigurationError(f"the FEFF 8.5L of {installation.origin} has no executables")
-        if scratch_directory is not None and not scratch_directory.is_dir():
-            raise ConfigurationError(
-                f"scratch_directory is {scratch_directory}, which is no folder: make it, or "
-                "correct VTC_SCRATCH_DIRECTORY"
-            )
+        require_scratch(scratch_directory)
         self._timeout_s = timeout_s
         self._scratch = scratch_directory
         self._keep = keep_scratch
@@ -152,14 +146,14 @@ class Feff8lEngine:
                 "the engine feff8l: remove it, or use --engine feff10"
             )
         before_s = _children_cpu_s()
-        with self._run_folder(run_dir) as folder:
+        with run_folder(run_dir, scratch=self._scratch, keep=self._keep) as folder:
             found = recover(
                 site,
                 lambda tried, fresh: self._attempt(tried, fresh, progress),
                 folder,
                 ladder=self._ladder,
                 limits=FEFF8L_LIMITS,
-                kept=self._kept(run_dir),
+                kept=self._keep or run_dir is not None,
             )
         spent_s = _children_cpu_s() - before_s
         return [
@@ -194,25 +188,6 @@ class Feff8lEngine:
             "executables": {name: str(path) for name, path in found.executables.items()},
         }
 
-    @contextmanager
-    def _run_folder(self, run_dir: Path | None) -> Iterator[Path]:
-        try:
-            if run_dir is not None:
-                run_dir.mkdir(parents=True, exist_ok=True)
-                folder = run_dir.resolve()
-            else:
-                folder = Path(tempfile.mkdtemp(prefix="vtc-site-", dir=self._scratch))
-        except OSError as error:
-            raise StorageError(f"no run folder can be made: {error}") from error
-        try:
-            yield folder
-        finally:
-            if not self._kept(run_dir):
-                shutil.rmtree(folder, ignore_errors=True)
-
-    def _kept(self, run_dir: Path | None) -> bool:
-        return self._keep or run_dir is not None
-
     def _spectra(self, site: SiteInput, folder: Path, told: dict[str, Any]) -> list[SiteSpectrum]:
         history = tuple(told["fermi_history_ev"])
         scf = ScfFacts(
@@ -224,9 +199,12 @@ class Feff8lEngine:
         try:
             with np.load(folder / SPECTRA_FILE) as stored:
                 arrays = dict(stored)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError, BadZipFile) as error:
+            missing = isinstance(error, FileNotFoundError)
             raise EngineOutputError(
-                f"the worker's spectra cannot be read: {error}", log_tail=log_tail(folder)
+                f"the worker's spectra cannot be read: {error}",
+                log_tail=log_tail(folder),
+                reason="output_missing" if missing else "output_truncated",
             ) from error
         spectra = [
             SiteSpectrum(

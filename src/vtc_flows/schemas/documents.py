@@ -61,12 +61,26 @@ class Provenance(_Document):
     structure: dict[str, Any] = Field(description="The structure as used (pymatgen).")
 
 
+class AttemptDoc(_Document):
+    """One try at a site that gave no usable spectrum."""
+
+    step: str = Field(description="The step of the recovery, none for the first try.")
+    reason: str = Field(description="Short code, as scf_not_converged, timeout, crash.")
+    message: str
+
+
 class ScfDoc(_Document):
     """What the self-consistency of the potentials did."""
 
     n_iterations: int
-    recovery: str = Field(description="The step of the recovery that converged, or none.")
+    recovery: str = Field(description="The step of the recovery that gave the spectrum, or none.")
     fermi_history_ev: list[float]
+    attempts: list[AttemptDoc] = Field(
+        default=[], description="The tries before it, which failed; of the whole calculation."
+    )
+    charges_e: list[float] = Field(
+        default=[], description="Electrons that each kind of atom lost, the absorber first."
+    )
 
 
 class SpectrumDoc(_Document):
@@ -92,6 +106,12 @@ class SpectrumDoc(_Document):
         description="Multiply the tensor by it to bring sites to one scale."
     )
     timings: dict[str, float]
+    checks: dict[str, float] = Field(
+        default={}, description="Figures by which the engine's output was found good."
+    )
+    engine_input: str = Field(
+        default="", description="What the engine was given: feff.inp, or the site as JSON."
+    )
     settings: XesSettings
     provenance: Provenance
 
@@ -102,7 +122,11 @@ class SpectrumDoc(_Document):
 
 
 class FailedSite(_Document):
-    """A site without a spectrum, and why."""
+    """
+    A site without a spectrum, why, and all that is needed to see it fail again.
+
+    The structure is in `provenance`. Documents of version 0.1 have the first six fields only.
+    """
 
     site_index: int
     frac_coords: Row3
@@ -110,6 +134,13 @@ class FailedSite(_Document):
     reason: str = Field(description="Short code, as scf_not_converged, timeout, crash.")
     message: str
     log_tail: str
+    attempts: list[AttemptDoc] = Field(default=[], description="All tries, the last one too.")
+    engine_input: str = Field(
+        default="", description="What the engine was given in the last try; see SpectrumDoc."
+    )
+    run_dir: str | None = Field(default=None, description="Where the run's files were kept.")
+    settings: XesSettings | None = Field(default=None, description="With all sizes of the run.")
+    provenance: Provenance | None = None
 
 
 class SiteXesDoc(_Document):
@@ -158,6 +189,8 @@ class RecordSite(_Document):
         description="Of the tensor over all energies; a negative one is noise."
     )
     timings: dict[str, float]
+    checks: dict[str, float] = Field(default={}, description="See SpectrumDoc.")
+    engine_input: str = Field(default="", description="See SpectrumDoc.")
 
 
 class Features(_Document):

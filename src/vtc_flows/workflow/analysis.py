@@ -78,7 +78,7 @@ def sams_records(
     failures = [
         failure
         for orbit, document in zip(features.orbits, sites, strict=True)
-        if (failure := _failure(structure, orbit, document)) is not None
+        if (failure := _failure(structure, orbit, document, settings, source)) is not None
     ]
     engine = next((document.engine for document in sites if document is not None), "unknown")
     records = []
@@ -187,7 +187,11 @@ def _of_size(document: SiteXesDoc | None, size: int) -> SpectrumDoc | None:
 
 
 def _failure(
-    structure: Structure, orbit: SiteOrbit, document: SiteXesDoc | None
+    structure: Structure,
+    orbit: SiteOrbit,
+    document: SiteXesDoc | None,
+    settings: XesSettings,
+    source: str,
 ) -> FailedSite | None:
     if document is not None:
         return document.failure
@@ -199,6 +203,15 @@ def _failure(
         reason="job_failed",
         message="the site's job ended without a result; its own record says why",
         log_tail="",
+        settings=settings,
+        provenance=Provenance(
+            package_version=__version__,
+            engine=None,
+            settings_hash=settings_hash(settings),
+            created_at=utc_now(),
+            source=source,
+            structure=structure_dict(structure),
+        ),
     )
 
 

@@ -193,6 +193,8 @@ def _record_site(one: _Found, frame: Frame) -> RecordSite:
         symmetry_residual=one.residual,
         smallest_eigenvalue=smallest_eigenvalue(one.tensor),
         timings=spectrum.timings,
+        checks=spectrum.checks,
+        engine_input=spectrum.engine_input,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from pymatgen.core.structure import Structure
 
 from vtc_flows import __version__
 from vtc_flows.crystal.clusters import Cluster, absorber_cluster
-from vtc_flows.errors import ClusterError, EngineError, IsolatedAbsorberError
-from vtc_flows.feff.engine import Engine, SiteSpectrum
+from vtc_flows.errors import Attempt, ClusterError, EngineError, IsolatedAbsorberError
+from vtc_flows.feff.engine import Engine, EngineFacts, SiteSpectrum
 from vtc_flows.feff.registry import create_engine
 from vtc_flows.schemas import (
     EngineProvenance,
@@ -29,6 +30,7 @@ from vtc_flows.schemas import (
     short_hash,
     utc_now,
 )
+from vtc_flows.schemas.documents import AttemptDoc
 from vtc_flows.settings import load_settings
 from vtc_flows.workflow.analysis import sams_records, structure_dict
 from vtc_flows.workflow.progress import SiteEvent, report
@@ -104,7 +106,7 @@ class SiteXesMaker(Maker):
             cluster = site_cluster(structure, site_index, self.settings)
             document = self._finished(site, engine, cluster)
         except (EngineError, ClusterError, IsolatedAbsorberError) as error:
-            document = site.failed(error, engine.name)
+            document = site.failed(error, engine, self.settings)
             report(site.event("failed"))
         return document
 
@@ -198,25 +200,26 @@ class _Site:
     def progress(self, stage: str, done: int, total: int) -> None:
         report(self.event(stage, done, total))
 
-    def failed(self, error: Exception, engine: str) -> SiteXesDoc:
-        reason, message, log_tail = "cluster", str(error), ""
-        if isinstance(error, EngineError):
-            reason, message, log_tail = error.reason, error.message, error.log_tail
+    def failed(self, error: Exception, engine: Engine, settings: XesSettings) -> SiteXesDoc:
+        facts = getattr(engine, "facts", None)
+        failure = FailedSite(
+            site_index=self.index,
+            frac_coords=self.frac_coords,
+            multiplicity=self.multiplicity,
+            **_told_by(error),
+            settings=settings,
+            provenance=self._provenance(
+                facts if isinstance(facts, EngineFacts) else None, settings_hash(settings)
+            ),
+        )
         return SiteXesDoc(
             material_id=self.material_id,
             element=self.element,
             site_index=self.index,
-            engine=engine,
+            engine=engine.name,
             state="failed",
             spectra=[],
-            failure=FailedSite(
-                site_index=self.index,
-                frac_coords=self.frac_coords,
-                multiplicity=self.multiplicity,
-                reason=reason,
-                message=message,
-                log_tail=log_tail,
-            ),
+            failure=failure,
         )
 
     def successful(
@@ -266,24 +269,45 @@ class _Site:
                 n_iterations=spectrum.scf.n_iterations,
                 recovery=spectrum.scf.recovery,
                 fermi_history_ev=list(spectrum.scf.fermi_history_ev),
+                attempts=_attempt_documents(spectrum.scf.attempts),
+                charges_e=list(spectrum.scf.charges_e),
             ),
             energy_ev=spectrum.energy_ev.tolist(),
             tensor=spectrum.tensor.tolist(),
             background=spectrum.background.tolist(),
             edge_cross_section_angstrom2=spectrum.edge_cross_section_angstrom2,
             timings=spectrum.timings_s,
+            checks=spectrum.checks,
+            engine_input=spectrum.input_text,
             settings=settings,
-            provenance=Provenance(
-                package_version=__version__,
-                engine=EngineProvenance(
-                    name=spectrum.engine.name,
-                    route=spectrum.engine.route,
-                    version=spectrum.engine.version,
-                    sha256=spectrum.engine.sha256,
-                ),
-                settings_hash=digest,
-                created_at=utc_now(),
-                source=self.source,
-                structure=structure_dict(self.structure),
-            ),
+            provenance=self._provenance(spectrum.engine, digest),
         )
+
+    def _provenance(self, engine: EngineFacts | None, digest: str) -> Provenance:
+        return Provenance(
+            package_version=__version__,
+            engine=None if engine is None else EngineProvenance(**asdict(engine)),
+            settings_hash=digest,
+            created_at=utc_now(),
+            source=self.source,
+            structure=structure_dict(self.structure),
+        )
+
+
+def _told_by(error: Exception) -> dict[str, Any]:
+    """Return what an error tells for a failed site's document."""
+    if not isinstance(error, EngineError):
+        return {"reason": "cluster", "message": str(error), "log_tail": ""}
+    return {
+        "reason": error.reason,
+        "message": error.message,
+        "log_tail": error.log_tail,
+        "attempts": _attempt_documents(error.attempts),
+        "engine_input": error.input_text,
+        "run_dir": None if error.run_dir is None else str(error.run_dir),
+    }
+
+
+def _attempt_documents(attempts: Sequence[Attempt]) -> list[AttemptDoc]:
+    """Return failed tries as they stand in documents."""
+    return [AttemptDoc(**asdict(one)) for one in attempts]
