@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,33 @@ def analytic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     log = tmp_path / "analytic.log"
     monkeypatch.setenv("ANALYTIC_LOG", str(log))
     return log
+
+
+@pytest.fixture(scope="session")
+def mongo_server(tmp_path_factory: pytest.TempPathFactory):
+    """Run a real MongoDB server for all tests; skip with a sentence where there is none."""
+    from vtc_flows.stores.local_server import start_server, stop_server
+
+    settings = load_settings(data_directory=tmp_path_factory.mktemp("mongo"))
+    try:
+        server = start_server(settings)
+    except ConfigurationError as error:
+        pytest.skip(str(error))
+    yield server
+    stop_server(settings)
+
+
+@pytest.fixture
+def database(mongo_server, monkeypatch: pytest.MonkeyPatch):
+    """Return an empty database that the settings name, in child processes too."""
+    from vtc_flows.stores.connection import close_databases, open_database
+
+    monkeypatch.setenv("VTC_DATABASE_URI", mongo_server.uri)
+    monkeypatch.setenv("VTC_DATABASE_NAME", f"test_{uuid.uuid4().hex[:12]}")
+    opened = open_database(load_settings())
+    yield opened
+    opened.client.drop_database(opened.name)
+    close_databases()
 
 
 @pytest.fixture

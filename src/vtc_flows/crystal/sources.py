@@ -6,8 +6,8 @@ import gzip
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,8 @@ class StructureRecord:
         Reduced formula, for people.
     warnings : tuple of str
         What the reader remarked, as rounded coordinates or a stated formula that differs.
+    facts : mapping
+        What a JSON record says beside the structure, as "licence" or "experimental".
     """
 
     material_id: str
@@ -56,6 +58,7 @@ class StructureRecord:
     source: str
     label: str
     warnings: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load_structures(
@@ -228,16 +231,22 @@ def _from_json(entry: Any, name: str, source: str) -> StructureRecord:
         structure = Structure.from_dict(inner)
     except _READER_ERRORS as error:
         raise StructureError(f"{source} is not a readable structure: {error!r}") from error
-    return _record(material_id, structure, source)
+    named = {"material_id", "id", "structure"}
+    beside = inner is not entry
+    facts = {key: value for key, value in entry.items() if key not in named} if beside else {}
+    return _record(material_id, structure, source, facts=facts)
 
 
 def _record(
-    material_id: str, structure: Structure, source: str, remarks: tuple[str, ...] = ()
+    material_id: str,
+    structure: Structure,
+    source: str,
+    remarks: tuple[str, ...] = (),
+    facts: Mapping[str, Any] | None = None,
 ) -> StructureRecord:
     """Return a record with its label."""
-    return StructureRecord(
-        material_id, structure, source, structure.composition.reduced_formula, remarks
-    )
+    label = structure.composition.reduced_formula
+    return StructureRecord(material_id, structure, source, label, remarks, facts or {})
 
 
 def _text(path: Path) -> str:

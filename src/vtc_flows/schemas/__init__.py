@@ -19,6 +19,7 @@ from vtc_flows.schemas.documents import (
     utc_now,
 )
 from vtc_flows.schemas.ids import RecordId, SpectrumId, short_hash
+from vtc_flows.schemas.materials import MaterialDoc
 from vtc_flows.schemas.xes import Preset, SamsSettings, XesSettings, settings_hash
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "FailedSite",
     "FeatureRecord",
     "Features",
+    "MaterialDoc",
     "Matrix3",
     "Preset",
     "Provenance",

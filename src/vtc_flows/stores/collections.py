@@ -1,0 +1,94 @@
+"""What the database holds: names of collections, their keys and indexes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pymongo import IndexModel
+
+from vtc_flows.stores.connection import MongoDatabase, database_errors
+
+
+@dataclass(frozen=True)
+class CollectionPlan:
+    """
+    A collection.
+
+    Attributes
+    ----------
+    name : str
+    key : tuple of str
+        Fields that tell its documents apart; the database refuses a second one of the same.
+    indexed : tuple of str
+        Further fields that are searched for.
+    """
+
+    name: str
+    key: tuple[str, ...]
+    indexed: tuple[str, ...] = ()
+
+
+MATERIALS = CollectionPlan(
+    "materials", ("material_id",), ("elements", "formula", "experimental", "last_updated")
+)
+JOBS = CollectionPlan(
+    "jobs",
+    ("uuid", "index"),
+    ("metadata.material_id", "metadata.fw_id", "output.failure.reason", "completed_at"),
+)
+SITE_SPECTRA = CollectionPlan(
+    "site_spectra", ("spectrum_id",), ("material_id", "element", "last_updated")
+)
+SAMS = CollectionPlan(
+    "sams", ("record_id",), ("material_id", "element", "state", "sams", "last_updated")
+)
+FEATURES = CollectionPlan("features", ("record_id",), ("material_id", "element", "last_updated"))
+MODELS = CollectionPlan("models", ("model_id",), ("last_updated",))
+PREDICTIONS = CollectionPlan("predictions", ("record_id", "model_id"), ("model_id", "last_updated"))
+SUBMISSIONS = CollectionPlan("submissions", ("claim",), ("material_id", "state"))
+
+#: Arrays, in GridFS: too long for documents that are listed and searched.
+BLOBS = CollectionPlan("data.files", ("_id",), ("metadata.blob_uuid", "metadata.job_uuid"))
+
+ALL = (
+    *(MATERIALS, JOBS, BLOBS, SITE_SPECTRA, SAMS, FEATURES, MODELS, PREDICTIONS),
+    SUBMISSIONS,
+)
+
+
+def prepare(database: MongoDatabase) -> None:
+    """
+    Make the collections' indexes where they are missing; there is no harm in doing it again.
+
+    Raises
+    ------
+    StorageError
+        If the database is away or refuses.
+    ConfigurationError
+        If the user may not.
+    """
+    with database_errors(database):
+        for plan in ALL:
+            wanted = [
+                IndexModel([(field, 1)], name=field.replace(".", "_")) for field in plan.indexed
+            ]
+            if plan.key != ("_id",):
+                fields = [(field, 1) for field in plan.key]
+                wanted.append(IndexModel(fields, name="key", unique=True))
+            database[plan.name].create_indexes(wanted)
+
+
+def utc_stamp() -> datetime:
+    """
+    Return the time as the database keeps it: UTC, cut to milliseconds.
+
+    What is read back then equals what was written; builders compare stamps.
+
+    Examples
+    --------
+    >>> utc_stamp().microsecond % 1000
+    0
+    """
+    now = datetime.now(UTC).replace(tzinfo=None)  # as the client gives it back
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)

@@ -1,0 +1,189 @@
+"""
+Records in the database: searchable documents in ``sams``, their arrays in the blob store.
+
+A document refers to its arrays as jobflow does: ``{"blob_uuid": ..., "store": "data"}``.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from gridfs import GridFS
+from pymongo.errors import DuplicateKeyError
+
+from vtc_flows.errors import StorageError
+from vtc_flows.schemas import SamsRecord
+from vtc_flows.stores.collections import SAMS, utc_stamp
+from vtc_flows.stores.connection import MongoDatabase, database_errors
+
+#: What of a site is too long for a document.
+ARRAYS = ("energy_ev", "tensor", "background")
+
+_BLOBS = "data"
+_BATCH = 50
+_TRIES = 5
+
+
+def save_record(database: MongoDatabase, record: SamsRecord) -> bool:
+    """
+    Write a record and its arrays in place of what has its id.
+
+    Returns
+    -------
+    bool
+        False if it was left out: an incomplete record does not replace a complete one of the same
+        crystal.
+
+    Raises
+    ------
+    StorageError
+        If the database is away or refuses.
+    """
+    document = record.model_dump(mode="json")
+    with database_errors(database):
+        blobs = GridFS(database, _BLOBS)
+        for site in document["sites"]:
+            for key in ARRAYS:
+                site[key] = _put(blobs, site[key], record.record_id)
+    saved = save_document(database, document)
+    if not saved:
+        remove_arrays(database, references(document), owner=record.record_id)
+    return saved
+
+
+def save_document(database: MongoDatabase, document: Mapping[str, Any]) -> bool:
+    """
+    Write a record whose arrays are in the blob store already; see `save_record`.
+
+    Parameters
+    ----------
+    database : Database
+    document : mapping
+        A `SamsRecord` with references in the place of arrays.
+    """
+    record_id, collection = document["record_id"], database[SAMS.name]
+    stamped = {**document, "last_updated": utc_stamp()}
+    with database_errors(database):
+        for _ in range(_TRIES):
+            old = collection.find_one({"record_id": record_id})
+            if old is None:
+                try:
+                    collection.insert_one(stamped)
+                    return True
+                except DuplicateKeyError:  # another writer was faster
+                    continue
+            if _is_better(old, document):
+                return False
+            # only what was looked at is replaced: two writers do not undo each other's work
+            looked_at = {"_id": old["_id"], "last_updated": old["last_updated"]}
+            if collection.replace_one(looked_at, stamped).matched_count:
+                superseded = set(references(old)) - set(references(document))
+                remove_arrays(database, superseded, owner=record_id)
+                return True
+    raise StorageError(f"{record_id} is written by others all the time: try again")
+
+
+def load_records(
+    database: MongoDatabase, query: Mapping[str, Any] | None = None
+) -> Iterator[SamsRecord]:
+    """
+    Yield records with their arrays, in the order of their ids.
+
+    Parameters
+    ----------
+    database : Database
+    query : mapping, optional
+        A MongoDB query; all records if not given.
+
+    Raises
+    ------
+    StorageError
+        If the database is away, or arrays are missing.
+    """
+    collection = database[SAMS.name]
+    with database_errors(database):
+        found = collection.find(query or {}, {"record_id": 1, "_id": 0})
+        names = [each["record_id"] for each in found.sort("record_id")]
+    for start in range(0, len(names), _BATCH):
+        some = {"record_id": {"$in": names[start : start + _BATCH]}}
+        with database_errors(database):
+            documents = list(collection.find(some, {"_id": 0, "last_updated": 0}).sort("record_id"))
+            arrays = _get(database, references(documents))
+        for document in documents:
+            for site in document["sites"]:
+                for key in ARRAYS:
+                    site[key] = arrays[site[key]["blob_uuid"]]
+            yield SamsRecord.model_validate(document)
+
+
+def _is_better(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    return (
+        (old["state"], new["state"]) == ("complete", "incomplete")
+        and old["provenance"]["structure"] == new["provenance"]["structure"]
+    )  # fmt: skip
+
+
+def _put(blobs: GridFS, array: Any, owner: str) -> dict[str, str]:
+    """Store an array as jobflow's blob store does; return the reference to it."""
+    reference = {"blob_uuid": str(uuid.uuid4()), "store": _BLOBS}
+    content = {"blob_uuid": reference["blob_uuid"], "data": array, "job_uuid": owner}
+    metadata = {
+        "blob_uuid": reference["blob_uuid"],
+        "job_uuid": owner,
+        "job_index": 1,
+        "compression": "zlib",
+    }
+    blobs.put(zlib.compress(json.dumps(content).encode()), metadata=metadata)
+    return reference
+
+
+def _get(database: MongoDatabase, names: Sequence[str]) -> dict[str, Any]:
+    """Return arrays by their names: two queries, however many there are."""
+    files = {
+        file["_id"]: file["metadata"]["blob_uuid"]
+        for file in database[f"{_BLOBS}.files"].find(
+            {"metadata.blob_uuid": {"$in": list(names)}}, {"metadata.blob_uuid": 1}
+        )
+    }
+    chunks = database[f"{_BLOBS}.chunks"].find({"files_id": {"$in": list(files)}})
+    parts: dict[str, list[bytes]] = {}
+    for chunk in chunks.sort([("files_id", 1), ("n", 1)]):
+        parts.setdefault(files[chunk["files_id"]], []).append(chunk["data"])
+    missing = set(names) - parts.keys()
+    if missing:
+        raise StorageError(f"the database has lost the arrays {', '.join(sorted(missing)[:3])}")
+    return {
+        name: json.loads(zlib.decompress(b"".join(pieces)))["data"]
+        for name, pieces in parts.items()
+    }
+
+
+def references(document: Any) -> list[str]:
+    """
+    Return the names of all arrays that a document refers to.
+
+    Examples
+    --------
+    >>> references({"sites": [{"tensor": {"blob_uuid": "a", "store": "data"}, "sams": 0.1}]})
+    ['a']
+    """
+    if isinstance(document, Mapping):
+        if "blob_uuid" in document:
+            return [document["blob_uuid"]]
+        document = list(document.values())
+    if isinstance(document, list):
+        return [name for part in document for name in references(part)]
+    return []
+
+
+def remove_arrays(database: MongoDatabase, names: Iterable[str], *, owner: str) -> None:
+    """Remove those of the named arrays that belong to an owner: a job or a record."""
+    blobs = GridFS(database, _BLOBS)
+    theirs = {"metadata.blob_uuid": {"$in": list(names)}, "metadata.job_uuid": owner}
+    with database_errors(database):
+        for file in database[f"{_BLOBS}.files"].find(theirs, {"_id": 1}):
+            blobs.delete(file["_id"])

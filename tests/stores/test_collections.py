@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+from pymongo.errors import DuplicateKeyError
+
+from vtc_flows.stores.collections import ALL, prepare, utc_stamp
+
+
+def test_indexes_are_made_once_and_named(database):
+    prepare(database)
+    first = {plan.name: database[plan.name].index_information() for plan in ALL}
+    prepare(database)
+    assert {plan.name: database[plan.name].index_information() for plan in ALL} == first
+    assert first["sams"]["key"]["unique"]
+    assert first["sams"]["material_id"]["key"] == [("material_id", 1)]
+    assert first["jobs"]["key"]["key"] == [("uuid", 1), ("index", 1)]
+    assert "metadata_blob_uuid" in first["data.files"]
+
+
+@pytest.mark.parametrize("plan", [plan for plan in ALL if plan.key != ("_id",)])
+def test_a_key_is_there_once(database, plan):
+    prepare(database)
+    document = dict.fromkeys(plan.key, "x")
+    database[plan.name].insert_one({**document})
+    with pytest.raises(DuplicateKeyError):
+        database[plan.name].insert_one({**document})
+
+
+def test_a_stamp_comes_back_as_it_went(database):
+    stamp = utc_stamp()
+    database.things.insert_one({"stamp": stamp})
+    assert database.things.find_one()["stamp"] == stamp

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from vtc_flows.errors import StorageError
+from vtc_flows.schemas import SamsRecord, SamsSettings, XesSettings
+from vtc_flows.stores.collections import prepare
+from vtc_flows.stores.records import load_records, references, save_record
+from vtc_flows.workflow.batch import plan, run_task
+from vtc_flows.workflow.flows import PolarizedXesFlowMaker
+from vtc_flows.workflow.jobs import SiteXesMaker
+
+
+@pytest.fixture
+def compute(structure_file, analytic):
+    """Compute the records of a test structure with the analytic engine."""
+
+    def run(name: str, **sams_settings) -> list[SamsRecord]:
+        settings = XesSettings(fms_atoms=(20, 30))
+        maker = PolarizedXesFlowMaker(
+            site_maker=SiteXesMaker(engine="analytic_engine:make", settings=settings),
+            sams_settings=SamsSettings(**sams_settings),
+        )
+        (task,) = plan([str(structure_file(name))], [], settings).tasks
+        return run_task(task, maker)
+
+    return run
+
+
+def test_there_and_back(database, compute):
+    prepare(database)
+    records = compute("triclinic_Fe2P2O7")
+    assert all(save_record(database, record) for record in records)
+    assert list(load_records(database)) == records
+    assert list(load_records(database, {"fms_atoms": 30})) == records[1:]
+
+
+def test_documents_can_be_searched_and_are_small(database, compute):
+    prepare(database)
+    (record, _) = compute("triclinic_Fe2P2O7")
+    save_record(database, record)
+    document = database.sams.find_one({"sams": {"$gt": 0}, "provenance.engine.name": "analytic"})
+    assert document["record_id"] == record.record_id
+    assert document["sites"][0]["tensor"].keys() == {"blob_uuid", "store"}
+    size = database.sams.aggregate([{"$project": {"size": {"$bsonSize": "$$ROOT"}}}]).next()
+    assert size["size"] < 20_000
+
+
+def test_a_record_is_there_once_and_its_arrays_too(database, compute):
+    prepare(database)
+    (record, _) = compute("NiO")
+    for _ in range(3):
+        save_record(database, record)
+    assert database.sams.count_documents({}) == 1
+    assert database["data.files"].count_documents({}) == 3
+    assert list(load_records(database)) == [record]
+
+
+def test_an_incomplete_record_replaces_no_complete_one(database, compute, monkeypatch):
+    prepare(database)
+    (complete, _) = compute("triclinic_Fe2P2O7")
+    monkeypatch.setenv("ANALYTIC_FAIL", "1")
+    (incomplete, _) = compute("triclinic_Fe2P2O7")
+    assert (incomplete.state, incomplete.record_id) == ("incomplete", complete.record_id)
+    assert save_record(database, incomplete)
+    assert save_record(database, complete)
+    assert not save_record(database, incomplete)
+    assert list(load_records(database)) == [complete]
+    assert database["data.files"].count_documents({}) == 3 * len(complete.sites)
+
+
+def test_another_crystal_of_the_same_name_replaces_it(database, compute):
+    prepare(database)
+    (record, _) = compute("NiO")
+    save_record(database, record)
+    other = record.model_copy(deep=True)
+    other.provenance.structure["lattice"]["a"] += 0.1
+    assert save_record(database, other)
+    assert list(load_records(database)) == [other]
+
+
+def test_many_writers_of_one_record(database, compute):
+    prepare(database)
+    (record, _) = compute("NiO")
+    errors = []
+
+    def write() -> None:
+        try:
+            for _ in range(5):
+                save_record(database, record)
+        except StorageError as error:
+            errors.append(error)
+
+    writers = [threading.Thread(target=write) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert not errors
+    assert list(load_records(database)) == [record]
+
+
+def test_arrays_that_are_gone_are_told(database, compute):
+    prepare(database)
+    (record, _) = compute("NiO")
+    save_record(database, record)
+    database["data.chunks"].delete_many({})
+    with pytest.raises(StorageError, match="has lost the arrays"):
+        list(load_records(database))
+
+
+def test_references_are_found_everywhere():
+    assert references([{"a": {"blob_uuid": "x"}}, {"b": [{"blob_uuid": "y"}], "c": 1}]) == [
+        "x",
+        "y",
+    ]
