@@ -2,16 +2,19 @@
 An engine without FEFF: a closed formula of the neighbours' directions.
 
 It obeys every law of a real engine (it turns with the crystal, is positive, whole shells count),
-so everything around an engine can be tested with it. Use it as ``analytic_engine:make``. The
-environment steers its faults: ANALYTIC_FAIL names sites without convergence, ANALYTIC_INTERRUPT
-and ANALYTIC_BUG and ANALYTIC_SLOW name sites with that event, ANALYTIC_LOG a file that gets a
-line for each calculation.
+so everything around an engine can be tested with it. Use it as ``analytic_engine:make``, and as
+``analytic_engine:make_shifted`` where a second one is needed that differs from it by known amounts
+(`SHIFTED`): a comparison of the two has its figures in closed form. The environment steers its
+faults: ANALYTIC_FAIL names sites without convergence, ANALYTIC_INTERRUPT and ANALYTIC_BUG and
+ANALYTIC_SLOW name sites with that event (``1`` for any engine, ``analytic:1`` for one),
+ANALYTIC_LOG a file that gets a line for each calculation.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +28,29 @@ from vtc_flows.schemas import XesSettings
 from vtc_flows.settings import VtcSettings
 
 
+@dataclass(frozen=True)
+class Variant:
+    """By what an engine differs from the formula."""
+
+    name: str
+    fermi_shift_ev: float = 0.0
+    scale: float = 1.0
+    cross_section_scale: float = 1.0
+    cpu_s: float = 2.0
+    n_iterations: int = 2
+
+
+PLAIN = Variant("analytic")
+SHIFTED = Variant("analytic_shifted", 0.5, 1.1, 0.75, 5.0, 7)
+
+
 class AnalyticEngine:
-    name = "analytic"
+    def __init__(self, variant: Variant = PLAIN) -> None:
+        self._variant = variant
+        self.name = variant.name
 
     def identity(self) -> str:
-        return "analytic/1"
+        return f"{self.name}/1"
 
     def run(
         self,
@@ -44,13 +65,13 @@ class AnalyticEngine:
             with Path(os.environ["ANALYTIC_LOG"]).open("a") as log:
                 log.write(f"{site}\n")
         progress("scf", 1, 100)
-        if _named("ANALYTIC_FAIL", site):
+        if self._named("ANALYTIC_FAIL", site):
             raise ScfNotConvergedError("it did not converge", log_tail="last line")
-        if _named("ANALYTIC_INTERRUPT", site):
+        if self._named("ANALYTIC_INTERRUPT", site):
             raise KeyboardInterrupt
-        if _named("ANALYTIC_BUG", site):
+        if self._named("ANALYTIC_BUG", site):
             raise ZeroDivisionError("a bug")
-        if _named("ANALYTIC_SLOW", site):
+        if self._named("ANALYTIC_SLOW", site):
             time.sleep(60)
         progress("fms", 1, 1)
         n_below = round(settings.energy_below_ev / settings.energy_step_ev)
@@ -62,7 +83,7 @@ class AnalyticEngine:
             radius = shell_radius(cluster, size)
             inside = cluster.distances_angstrom <= radius
             spectra.append(
-                _spectrum(
+                self._spectrum(
                     cluster.positions_angstrom[inside],
                     numbers[inside],
                     relative,
@@ -80,7 +101,7 @@ class AnalyticEngine:
         relative = site.grid.energies_ev(e_fermi) - e_fermi
         distances = np.linalg.norm(site.positions, axis=1)
         return [
-            _spectrum(
+            self._spectrum(
                 site.positions[distances <= radius],
                 numbers[distances <= radius],
                 relative,
@@ -90,9 +111,33 @@ class AnalyticEngine:
             for radius in site.fms_radii_angstrom
         ]
 
+    def _named(self, variable: str, site: int) -> bool:
+        sites = os.environ.get(variable, "").split(",")
+        return str(site) in sites or f"{self.name}:{site}" in sites
+
+    def _spectrum(self, *formula) -> SiteSpectrum:
+        plain, variant = _spectrum(*formula), self._variant
+        e_fermi = plain.e_fermi_ev + variant.fermi_shift_ev
+        return replace(
+            plain,
+            energy_ev=plain.energy_ev + variant.fermi_shift_ev,
+            e_fermi_ev=e_fermi,
+            tensor=variant.scale * plain.tensor,
+            edge_cross_section_angstrom2=(
+                variant.cross_section_scale * plain.edge_cross_section_angstrom2
+            ),
+            scf=ScfFacts(True, variant.n_iterations, "none", (e_fermi + 0.1, e_fermi)),
+            engine=EngineFacts(variant.name, "formula", "1", "0" * 64),
+            timings_s={"scf": variant.cpu_s, "phases": 0.0, "fms": 0.0, "total": variant.cpu_s},
+        )
+
 
 def make(_settings: VtcSettings) -> AnalyticEngine:
     return AnalyticEngine()
+
+
+def make_shifted(_settings: VtcSettings) -> AnalyticEngine:
+    return AnalyticEngine(SHIFTED)
 
 
 def _spectrum(positions, numbers, relative, n_atoms, radius) -> SiteSpectrum:
@@ -117,7 +162,3 @@ def _spectrum(positions, numbers, relative, n_atoms, radius) -> SiteSpectrum:
         engine=EngineFacts("analytic", "formula", "1", "0" * 64),
         timings_s={"scf": 0.0, "phases": 0.0, "fms": 0.0, "total": 0.0},
     )
-
-
-def _named(variable: str, site: int) -> bool:
-    return str(site) in os.environ.get(variable, "").split(",")
