@@ -28,6 +28,8 @@ from vtc_flows.feff.feff10_input import (
     absolute_grid,
 )
 from vtc_flows.feff.feff10_output import (
+    FINE_STRUCTURE_FILE,
+    GEOMETRY_FILE,
     POT_FILE,
     SECTION_FILE,
     XMU_FILE,
@@ -38,6 +40,8 @@ from vtc_flows.feff.feff10_output import (
     read_polarization,
     read_scf,
     read_xmu,
+    require_atoms,
+    require_fine_structure,
 )
 from vtc_flows.feff.feff10_programs import (
     Feff10Installation,
@@ -258,13 +262,13 @@ class _Run:
         return found
 
     def _potentials(self) -> Feff10Scf:
-        self._write(self.generator.get_input_set(self._listed(None)))
+        self._read_input(self.generator.get_input_set(self._listed(None)))
         most = self.site.scf.max_iterations
 
         def watch(said: str) -> None:
             self.progress("scf", len(_ITERATION.findall(said)), most)
 
-        for program in POTENTIAL_PROGRAMS:
+        for program in POTENTIAL_PROGRAMS[1:]:
             self.runner.run(program, watch if program == "pot" else None)
         if not (most and self.site.scf.radius_angstrom):
             return Feff10Scf((), read_fermi_level(self.folder / POT_FILE), (), 0)
@@ -283,8 +287,7 @@ class _Run:
             inputs = self.generator.get_input_set(
                 site, radius, polarization=direction, fermi_ev=scf.e_fermi_ev
             )
-            self._write(inputs)
-            self.runner.run("rdinp")
+            self._read_input(inputs)
             if not spectra:  # the same for all polarizations
                 first_input = inputs.text
                 self._scatter()
@@ -329,6 +332,18 @@ class _Run:
 
     def _polarized(self, direction: Polarization, name: str) -> Xmu:
         """Return the spectrum of the polarization that was written last; keep its file apart."""
+        self._require_direction(direction)
+        for program in POLARIZATION_PROGRAMS:
+            self.runner.run(program)
+            if program == "mkgtr":
+                require_fine_structure(self.folder / FINE_STRUCTURE_FILE)
+        path = self.folder / XMU_FILE
+        spectrum = read_xmu(path)
+        self._require_direction(direction)  # nobody else's, all the while
+        path.replace(self.folder / xmu_name(name))
+        return spectrum
+
+    def _require_direction(self, direction: Polarization) -> None:
         read = np.asarray(read_polarization(self.folder))
         if np.abs(read - np.asarray(direction)).max() > _SAME_DIRECTION:
             raise EngineOutputError(
@@ -336,16 +351,6 @@ class _Run:
                 "files are of another run",
                 reason="output_stale",
             )
-        path = self.folder / XMU_FILE
-        try:
-            path.unlink(missing_ok=True)  # so that what is there afterwards is new
-        except OSError as error:
-            raise StorageError(f"{path} cannot be removed: {error.strerror}") from error
-        for program in POLARIZATION_PROGRAMS:
-            self.runner.run(program)
-        spectrum = read_xmu(path)
-        path.replace(self.folder / xmu_name(name))
-        return spectrum
 
     def _require_one_grid(self, spectra: dict[str, Xmu]) -> None:
         first = spectra["x"]
@@ -407,14 +412,22 @@ class _Run:
             count = max(count, site.count_within(radius))
         return replace(site, n_potential_atoms=count).for_potentials()
 
-    def _write(self, inputs: Feff10InputSet) -> None:
+    def _read_input(self, inputs: Feff10InputSet) -> None:
+        """Let FEFF10 read an input, and see that it read all of this one."""
         self.input_text = inputs.text
+        path = self.folder / FEFF_INP
         try:
             inputs.write_input(self.folder)
+            self.runner.run("rdinp")
+            untouched = path.read_text(encoding="latin-1") == inputs.text
         except OSError as error:
-            raise StorageError(
-                f"{self.folder / FEFF_INP} cannot be written: {error.strerror}"
-            ) from error
+            raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+        if not untouched:
+            raise EngineOutputError(
+                f"{FEFF_INP} is not what was written: something else writes into {self.folder}",
+                reason="output_stale",
+            )
+        require_atoms(self.folder / GEOMETRY_FILE, inputs.site)
 
 
 def from_settings(settings: VtcSettings) -> Feff10Engine:

@@ -8,14 +8,17 @@ reader here says what is missing or cut off, by an `EngineOutputError` with a re
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from vtc_flows.errors import EngineCrashError, EngineOutputError, ScfNotConvergedError
 from vtc_flows.feff.pad import PadReader
+from vtc_flows.feff.site_input import SiteInput
 
 FloatArray = NDArray[np.float64]
 
@@ -28,6 +31,8 @@ SCF_FILE = "convergence.scf"
 CHARGE_FILE = "convergence.scf.fine"
 POT_FILE = "pot.bin"
 SECTION_FILE = "xsect.dat"
+FINE_STRUCTURE_FILE = "fms.bin"
+GEOMETRY_FILE = "geom.dat"
 XMU_FILE = "xmu.dat"
 GLOBAL_FILE = "global.inp"
 
@@ -41,6 +46,7 @@ _SECTION_COUNT = re.compile(r"^#\s+\d\.\d+E[+-]\d+\s+(\d+)\s+\d+\s*$", re.MULTIL
 _XMU_COLUMNS = 6
 _SECTION_COLUMNS = 5
 _SAME_LEVEL_EV = 2e-3  # the text files have three decimals
+_SAME_PLACE_ANGSTROM = 1e-4  # five decimals
 
 
 @dataclass(frozen=True)
@@ -184,6 +190,65 @@ def read_fermi_level(path: Path) -> float:
             f"{path.name} cannot be read ({error}): FEFF10's pot did not finish it",
             reason="output_truncated",
         ) from error
+
+
+def require_fine_structure(path: Path) -> None:
+    """
+    Refuse a ``fms.bin`` that is cut off.
+
+    ``ff2x`` takes what is missing for zero and says nothing.
+
+    Raises
+    ------
+    EngineOutputError
+        If the file is missing, cut off, or holds numbers that are not finite.
+    """
+    reader = PadReader(_text(path).encode("latin-1"), path.name)
+    try:
+        reader.text()
+        words = reader.text()
+        n_energies, reader.width = int(words[0]), int(words[4])
+        numbers = reader.complexes(n_energies)
+    except (EngineOutputError, ValueError, IndexError) as error:
+        raise EngineOutputError(
+            f"{path.name} cannot be read ({error}): FEFF10's mkgtr did not finish it",
+            reason="output_truncated",
+        ) from error
+    if not np.isfinite(numbers).all():
+        raise EngineOutputError(
+            f"{path.name} holds numbers that are not finite", reason="output_not_finite"
+        )
+
+
+def require_atoms(path: Path, site: SiteInput) -> None:
+    """
+    Refuse a ``geom.dat`` with other atoms than those that FEFF10 was told of.
+
+    Raises
+    ------
+    EngineOutputError
+        If the file is missing, cut off, or of another site.
+    """
+    rows = []
+    for line in _text(path).splitlines():
+        words = line.split()
+        with suppress(ValueError):
+            if len(words) == 6:
+                rows.append([float(word) for word in words])
+    read = np.array(rows).reshape(-1, 6)
+    if len(read) != len(site.positions):
+        raise EngineOutputError(
+            f"{path.name} has {len(read)} of the {len(site.positions)} atoms that FEFF10 was told "
+            "of",
+            reason="output_truncated",
+        )
+    distances, nearest = cKDTree(site.positions).query(read[:, 1:4])
+    same_kinds = np.asarray(site.potential_index)[nearest] == read[:, 4]
+    if distances.max() > _SAME_PLACE_ANGSTROM or not same_kinds.all():
+        raise EngineOutputError(
+            f"{path.name} has other atoms than FEFF10 was told of: it is of another run",
+            reason="output_stale",
+        )
 
 
 def read_xmu(path: Path) -> Xmu:

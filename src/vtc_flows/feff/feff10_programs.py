@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -20,11 +21,22 @@ from vtc_flows.errors import (
     ConfigurationError,
     EngineCrashError,
     EngineNotFoundError,
+    EngineOutputError,
     EngineTimeoutError,
     StorageError,
 )
 from vtc_flows.feff import launch
-from vtc_flows.feff.feff10_output import ERROR_FILE, require_no_error_file
+from vtc_flows.feff.feff10_output import (
+    CHARGE_FILE,
+    ERROR_FILE,
+    FINE_STRUCTURE_FILE,
+    POT_FILE,
+    POT_LOG,
+    SCF_FILE,
+    SECTION_FILE,
+    XMU_FILE,
+    require_no_error_file,
+)
 from vtc_flows.settings import VtcSettings
 
 #: What a spectrum needs, in the order in which it runs.
@@ -41,6 +53,23 @@ PROGRAMS = (
     "genfmt",
     "ff2x",
 )
+#: What each of them must make anew. Each goes on without a word with what an earlier one left: a
+#: Green's function of another radius, or none of one polarization.
+MAKES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "rdinp": ("geom.dat", "global.inp", "pot.inp"),
+        "atomic": ("apot.bin",),
+        "pot": (POT_FILE, POT_LOG, SCF_FILE, CHARGE_FILE),
+        "xsph": ("phase.bin", SECTION_FILE),
+        "fms": ("gg.bin",),
+        "mkgtr": (FINE_STRUCTURE_FILE,),
+        "path": ("paths.dat",),
+        "genfmt": ("feff.bin", "list.dat"),
+        "ff2x": (XMU_FILE,),
+    }
+)
+#: Programs whose files are read right after them, which says more than that they are missing.
+_READ_AT_ONCE = frozenset({"pot", "ff2x"})
 #: Those that take long enough to be worth a launcher for several processes.
 PARALLEL = frozenset({"pot", "xsph", "fms"})
 #: Names of the script that runs all programs; the folders beside it that may hold them.
@@ -56,6 +85,15 @@ _POLL_S = 0.25
 _END_GRACE_S = 30.0
 _SMALL_STACK_BYTES = 256 << 20
 _FULL_DISK_BYTES = 64 << 10
+#: What the system says, and a Fortran program repeats, where a file cannot be written.
+_STORAGE_WORDS = {
+    "No space left on device": "free some and run again",
+    "Disk quota exceeded": "free some and run again",
+    "File too large": "allow larger files (`ulimit -f unlimited`, or the limits of the queue)",
+    "Read-only file system": "choose another folder (VTC_SCRATCH_DIRECTORY)",
+    "Input/output error": "the disk or the network below it fails",
+    "Stale file handle": "the folder was removed, or the network below it fails",
+}
 _ENVIRONMENT = {
     **dict.fromkeys(
         ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"), "1"
@@ -176,7 +214,7 @@ class ProgramRunner:
 
     def run(self, program: str, watch: Callable[[str], None] | None = None) -> None:
         """
-        Run a program to its end.
+        Run a program to its end, and see that it made its files.
 
         Parameters
         ----------
@@ -191,13 +229,16 @@ class ProgramRunner:
             If the time limit passes.
         EngineCrashError
             If it cannot be started, is killed, fails, or leaves its error file.
+        EngineOutputError
+            If it left a file out.
         StorageError
             If its log cannot be written or the disk is full.
         """
         log = self._folder / f"{program}.log"
         before = _children_cpu_s()
         try:
-            (self._folder / ERROR_FILE).unlink(missing_ok=True)
+            for name in (ERROR_FILE, *MAKES.get(program, ())):
+                (self._folder / name).unlink(missing_ok=True)
             with log.open("wb") as stream:
                 process = subprocess.Popen(
                     self._command(program),
@@ -215,9 +256,11 @@ class ProgramRunner:
         try:
             self._wait(process, program, log, watch)
         finally:
-            if process.poll() is None:
+            with suppress(
+                ProcessLookupError, PermissionError
+            ):  # what a launcher left behind ends with it
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait(_END_GRACE_S)
+            process.wait(_END_GRACE_S)
             spent = _children_cpu_s() - before
             self.cpu_s[program] = self.cpu_s.get(program, 0.0) + spent
         self._judge(program, process.returncode, log)
@@ -259,6 +302,11 @@ class ProgramRunner:
             raise EngineCrashError(
                 f"FEFF10's {program} cannot be started ({started})", reason="program_missing"
             )
+        if code == -signal.SIGXFSZ:
+            raise StorageError(
+                f"FEFF10's {program} cannot write so large a file in {self._folder}: allow larger "
+                "ones (`ulimit -f unlimited`, or the limits of the queue)"
+            )
         if code < 0:
             raise _signalled(program, -code, tail)
         if code:
@@ -267,6 +315,21 @@ class ProgramRunner:
             require_no_error_file(self._folder, program)
         except EngineCrashError as error:
             raise EngineCrashError(error.message, log_tail=tail, reason=error.reason) from None
+        if program not in _READ_AT_ONCE:
+            for name in MAKES.get(program, ()):
+                self._require(self._folder / name, program, tail)
+
+    def _require(self, path: Path, program: str, tail: str) -> None:
+        if not path.exists():
+            raise EngineOutputError(
+                f"FEFF10's {program} left no {path.name}", log_tail=tail, reason="output_missing"
+            )
+        if not path.stat().st_size:
+            raise EngineOutputError(
+                f"FEFF10's {program} left an empty {path.name}",
+                log_tail=tail,
+                reason="output_truncated",
+            )
 
 
 def require_space(folder: Path, said: str = "") -> None:
@@ -278,8 +341,10 @@ def require_space(folder: Path, said: str = "") -> None:
     StorageError
         If a program said so, or nothing can be written any more.
     """
-    full = "No space left on device" in said
-    if full or shutil.disk_usage(folder).free < _FULL_DISK_BYTES:
+    for words, advice in _STORAGE_WORDS.items():
+        if words in said:
+            raise StorageError(f"FEFF10 cannot write in {folder} ({words}): {advice}")
+    if shutil.disk_usage(folder).free < _FULL_DISK_BYTES:
         raise StorageError(f"no space left on the disk of {folder}: free some and run again")
 
 
