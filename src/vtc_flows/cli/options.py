@@ -13,6 +13,8 @@ from vtc_flows.crystal.sites import TRANSITION_METALS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+DEFAULT_ENGINE = "feff8l"
+
 
 class Sizes(click.ParamType[tuple[int, ...]]):
     """Numbers of atoms, separated by commas."""
@@ -115,22 +117,89 @@ def moments(command: Command) -> Command:
     return command
 
 
-def engine(command: Command) -> Command:
-    """Add the engine and leave to install it."""
+def spectra(command: Command) -> Command:
+    """Add what spectra and SAMS depend on, but for engine and preset; see `cli.calculation`."""
     for option in (
         click.option(
-            "--install-engine", is_flag=True, help="Install FEFF 8.5L first where there is none."
+            "--fwhm",
+            type=Number(0.0, 20.0),
+            default=0.0,
+            show_default=True,
+            metavar="W",
+            help="Gaussian broadening before SAMS, full width in eV.",
         ),
         click.option(
-            "--engine",
-            default="feff8l",
+            "--window",
+            type=(float, float),
+            metavar="LOW HIGH",
+            help="Window of SAMS relative to the Fermi level in eV; the whole grid if not given.",
+        ),
+        click.option(
+            "--core-hole",
+            type=click.Choice(["fsr", "none"]),
+            default="fsr",
             show_default=True,
-            metavar="NAME",
-            help="feff8l, feff10, or the place package.module:factory of an engine of your own.",
+            help="The 1s hole: kept (final-state rule), or ignored.",
+        ),
+        click.option(
+            "--energies",
+            type=(Number(1.0, 200.0), Number(0.0, 100.0), Number(0.005, 2.0)),
+            default=(30.0, 5.0, 0.1),
+            show_default="30 5 0.1",
+            metavar="BELOW ABOVE STEP",
+            help="Grid about the Fermi level in eV.",
+        ),
+        click.option(
+            "--scf-atoms",
+            type=click.IntRange(1, 99),
+            default=30,
+            show_default=True,
+            metavar="N",
+            help="Neighbours in the self-consistent potentials.",
+        ),
+        click.option(
+            "--fms-atoms", type=Sizes(), help="Instead of the preset's; several share one SCF."
         ),
     ):
         command = option(command)
     return command
+
+
+def install_engine(command: Command) -> Command:
+    """Add leave to install the engine."""
+    return click.option(
+        "--install-engine", is_flag=True, help="Install FEFF 8.5L first where there is none."
+    )(command)
+
+
+def engine(command: Command) -> Command:
+    """Add the engine and leave to install it."""
+    return click.option(
+        "--engine",
+        default=DEFAULT_ENGINE,
+        show_default=True,
+        metavar="NAME",
+        help="feff8l, feff10, or the place package.module:factory of an engine of your own.",
+    )(install_engine(command))
+
+
+def workers(command: Command) -> Command:
+    """Add how much is computed at a time."""
+    return click.option(
+        "--workers",
+        type=click.IntRange(1, 1024),
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="Materials at a time, each in a process of its own.",
+    )(command)
+
+
+def plot(command: Command) -> Command:
+    """Add leave to draw."""
+    return click.option(
+        "--plot/--no-plot", default=True, help="Draw a picture of each record, or not."
+    )(command)
 
 
 def out(default: str | None) -> Callable[[Command], Command]:

@@ -40,6 +40,13 @@ class Task:
     n_sites: int
 
 
+#: What a task gives: its records, or why there are none.
+Outcome = list[SamsRecord] | VtcFlowsError
+
+#: A task, and how it is done.
+Work = tuple[Task, PolarizedXesFlowMaker]
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
     """
@@ -108,7 +115,7 @@ def run_task(task: Task, maker: PolarizedXesFlowMaker) -> list[SamsRecord]:
 
 def run_tasks(
     tasks: Sequence[Task], maker: PolarizedXesFlowMaker, *, workers: int, listener: Listener
-) -> Iterator[tuple[Task, list[SamsRecord] | VtcFlowsError]]:
+) -> Iterator[tuple[Task, Outcome]]:
     """
     Run tasks and yield each result as it is ready.
 
@@ -134,15 +141,28 @@ def run_tasks(
     StorageError
         If results cannot be stored: there is no use in going on.
     """
+    work = [(task, maker) for task in tasks]
+    for number, outcome in run_work(work, workers=workers, listener=listener):
+        yield tasks[number], outcome
+
+
+def run_work(
+    work: Sequence[Work], *, workers: int, listener: Listener
+) -> Iterator[tuple[int, Outcome]]:
+    """
+    Run tasks, each with the maker beside it, and yield the place of each with its result.
+
+    Parameters, errors and results as of `run_tasks`.
+    """
     if workers == 1:
         with listening(listener):
-            for task in tasks:
-                yield task, _outcome(task, maker)
+            for number, (task, maker) in enumerate(work):
+                yield number, _outcome(task, maker)
     else:
-        yield from _run_in_pool(tasks, maker, workers, listener)
+        yield from _run_in_pool(work, workers, listener)
 
 
-def _outcome(task: Task, maker: PolarizedXesFlowMaker) -> list[SamsRecord] | VtcFlowsError:
+def _outcome(task: Task, maker: PolarizedXesFlowMaker) -> Outcome:
     try:
         return run_task(task, maker)
     except StorageError:
@@ -160,16 +180,16 @@ def _outcome(task: Task, maker: PolarizedXesFlowMaker) -> list[SamsRecord] | Vtc
 
 
 def _run_in_pool(
-    tasks: Sequence[Task], maker: PolarizedXesFlowMaker, workers: int, listener: Listener
-) -> Iterator[tuple[Task, list[SamsRecord] | VtcFlowsError]]:
+    work: Sequence[Work], workers: int, listener: Listener
+) -> Iterator[tuple[int, Outcome]]:
     context = multiprocessing.get_context("spawn")
     events: Queue[SiteEvent] = context.Queue()
     executor = ProcessPoolExecutor(
-        min(workers, len(tasks)), context, initializer=_enter_worker, initargs=(events,)
+        min(workers, len(work)), context, initializer=_enter_worker, initargs=(events,)
     )
-    waiting: dict[Future[list[SamsRecord] | VtcFlowsError], Task] = {}
+    waiting: dict[Future[Outcome], int] = {}
     try:
-        waiting = {executor.submit(_outcome, task, maker): task for task in tasks}
+        waiting = {executor.submit(_outcome, *each): number for number, each in enumerate(work)}
         while waiting:
             finished, _ = wait(waiting, timeout=_POLL_S, return_when=FIRST_COMPLETED)
             _drain(events, listener)
@@ -183,9 +203,7 @@ def _run_in_pool(
         events.close()
 
 
-def _result(
-    future: Future[list[SamsRecord] | VtcFlowsError],
-) -> list[SamsRecord] | VtcFlowsError:
+def _result(future: Future[Outcome]) -> Outcome:
     try:
         return future.result()
     except BrokenProcessPool:
