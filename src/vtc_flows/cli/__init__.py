@@ -18,6 +18,11 @@ from vtc_flows.cli.lazy import LazyGroup
             "Features of crystal structures; needs no FEFF.",
         ),
         "feff": ("vtc_flows.cli.feff:feff", "The XES of an existing feff.inp."),
+        "db": ("vtc_flows.cli.db:db", "A database for this machine, or the one configured."),
+        "init": (
+            "vtc_flows.cli.init:init",
+            "Write the files that FireWorks and jobflow read.",
+        ),
         "engine": ("vtc_flows.cli.engine:engine", "Install or list the FEFF of this machine."),
         "doctor": ("vtc_flows.cli.doctor:doctor", "What is here, and what is missing."),
     },

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pymongo import MongoClient
+from pymongo import MongoClient, timeout
 from pymongo.database import Database
 from pymongo.errors import (
     AutoReconnect,
@@ -27,6 +27,7 @@ from vtc_flows.stores.local_server import running_server
 MongoDatabase = Database[dict[str, Any]]
 
 _AUTHENTICATION_FAILED, _NOT_ALLOWED = 18, 13
+_CLOSE_S = 1.0
 
 _clients: dict[tuple[int, str, float], MongoClient[dict[str, Any]]] = {}
 
@@ -86,7 +87,8 @@ def open_database(settings: VtcSettings) -> MongoDatabase:
 def close_databases() -> None:
     """Close the connections of this process; they open again when they are needed."""
     for key in [key for key in _clients if key[0] == os.getpid()]:
-        _clients.pop(key).close()
+        with timeout(_CLOSE_S):  # a server that is away cannot be told
+            _clients.pop(key).close()
 
 
 def server_of(database: MongoDatabase) -> str:
