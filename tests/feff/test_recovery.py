@@ -198,6 +198,15 @@ def test_without_iterations_no_step_asks_for_some(tmp_path):
     assert tries.sites[1].overlap < site.overlap
 
 
+def test_a_card_that_the_user_gave_is_not_given_another_value(tmp_path):
+    tries = Engine("scf_not_converged", endless=True)
+    site = replace(chain(), extra_cards=("corval -60", "SCFRAMP 3.0 2", "AFOLP 1.1"))
+    with pytest.raises(EngineError) as caught:
+        recover(site, tries, tmp_path, ladder=FEFF10_LADDER, limits=FEFF10_LIMITS)
+    steps = [one.step for one in caught.value.attempts]
+    assert steps == ["none", "half mixing", "quarter mixing", "wider SCF cluster"]
+
+
 def test_what_the_steps_of_feff10_change():
     site = chain(max_iterations=30)
     tried = {step.name: step.change(site) for step in FEFF10_LADDER}

@@ -120,6 +120,17 @@ def _scf(change: Callable[[ScfControl], ScfControl]) -> Change:
     return changed
 
 
+def _unless_given(card: str, change: Change) -> Change:
+    """Leave a site as it is where its own feff.inp has the card that the step would write."""
+
+    def changed(site: SiteInput) -> SiteInput:
+        # FEFF reads four letters
+        given = any(line.split()[0].upper()[:4] == card[:4] for line in site.extra_cards)
+        return site if given else change(site)
+
+    return changed
+
+
 def _gentler(scf: ScfControl, divisor: float) -> ScfControl:
     return replace(
         scf,
@@ -176,9 +187,9 @@ FEFF10_LADDER: tuple[Step, ...] = (
     _NONE,
     Step("half mixing", _scf(lambda scf: _gentler(scf, 2.0))),
     Step("quarter mixing", _scf(_slow)),
-    Step("SCF ramp", _scf(_ramped), _POTENTIALS),
-    Step("other core-valence floor", _scf(_other_floor), _POTENTIALS),
-    Step("smaller overlap", _less_overlap, _POTENTIALS),
+    Step("SCF ramp", _unless_given("SCFRAMP", _scf(_ramped)), _POTENTIALS),
+    Step("other core-valence floor", _unless_given("CORVAL", _scf(_other_floor)), _POTENTIALS),
+    Step("smaller overlap", _unless_given("AFOLP", _less_overlap), _POTENTIALS),
     _WIDER,
 )
 
