@@ -41,6 +41,9 @@ _NOT_CONVERGED = "Convergence not reached"
 _BAD_COUNTS = "Found bad counts"
 _BAD_COUNTS_EXIT = "Bad counts found repeatedly"
 _CHARGE = re.compile(r"^\s*(\d+)\s+(-?\d+\.\d+)\s*$")
+#: What gfortran's programs print at their end; how many of the lines before it tell the cause.
+_NO_WORDS = ("STOP", "Note: The following floating-point exceptions")
+_LAST_WORDS = 3
 #: Width of the core level, points on the real axis, index of the Fermi level.
 _SECTION_COUNT = re.compile(r"^#\s+\d\.\d+E[+-]\d+\s+(\d+)\s+\d+\s*$", re.MULTILINE)
 _XMU_COLUMNS = 6
@@ -94,22 +97,29 @@ class Xmu:
     mu0: FloatArray
 
 
-def require_no_error_file(folder: Path, program: str) -> None:
+def require_no_error_file(folder: Path, program: str, log: str = "") -> None:
     """
     Refuse to go on where a program left its error file.
 
     Raises
     ------
     EngineCrashError
-        With the reason ``error_file``.
+        With the last words of its log and the reason ``error_file``, or ``bad_input`` where the
+        input was refused.
     """
-    path = folder / ERROR_FILE
-    if path.exists():
-        said = " ".join(path.read_text(encoding="latin-1").split())
-        raise EngineCrashError(
-            f"FEFF10's {program} did not finish: it left {ERROR_FILE} ({said[:60] or 'empty'})",
-            reason="error_file",
-        )
+    if not (folder / ERROR_FILE).exists():
+        return
+    said = [
+        " ".join(line.split())
+        for line in log.splitlines()
+        if line.strip() and not line.startswith(_NO_WORDS)
+    ]
+    words = " / ".join(said[-_LAST_WORDS:]) or "it says nothing"
+    if program == "rdinp":
+        raise EngineCrashError(f"FEFF10 refuses its input: {words}", reason="bad_input")
+    raise EngineCrashError(
+        f"FEFF10's {program} did not finish and left {ERROR_FILE}: {words}", reason="error_file"
+    )
 
 
 def read_scf(folder: Path) -> Feff10Scf:

@@ -312,7 +312,7 @@ class ProgramRunner:
         if code:
             raise EngineCrashError(f"FEFF10's {program} ended with code {code}", log_tail=tail)
         try:
-            require_no_error_file(self._folder, program)
+            require_no_error_file(self._folder, program, tail)
         except EngineCrashError as error:
             raise EngineCrashError(error.message, log_tail=tail, reason=error.reason) from None
         if program not in _READ_AT_ONCE:
