@@ -218,6 +218,15 @@ def out(default: str | None) -> Callable[[Command], Command]:
     return add
 
 
+def store(command: Command) -> Command:
+    """Add leave to keep results in the database."""
+    return click.option(
+        "--store",
+        is_flag=True,
+        help="Keep the records in the database as well: that of `vtc db`, or VTC_DATABASE_URI.",
+    )(command)
+
+
 def as_json(command: Command) -> Command:
     """Add output for programs."""
     return click.option(

@@ -26,7 +26,9 @@ from vtc_flows.cli.lazy import BAD_INPUT, FAILED
 from vtc_flows.cli.results import SITES_FOLDER, require_table, write_record, write_summary
 from vtc_flows.errors import InputError, VtcFlowsError
 from vtc_flows.schemas import SamsRecord
-from vtc_flows.settings import load_settings
+from vtc_flows.settings import VtcSettings, load_settings
+from vtc_flows.stores.connection import MongoDatabase, server_of
+from vtc_flows.stores.records import save_record
 from vtc_flows.workflow.batch import Outcome, Plan, Task, plan, run_tasks
 from vtc_flows.workflow.flows import PolarizedXesFlowMaker
 from vtc_flows.workflow.jobs import SiteXesMaker
@@ -48,6 +50,7 @@ from vtc_flows.workflow.jobs import SiteXesMaker
 @options.workers
 @options.out("vtc-results")
 @options.plot
+@options.store
 @options.as_json
 def run(structures: tuple[str, ...], elements: tuple[str, ...], **given: Any) -> None:
     """
@@ -63,6 +66,7 @@ def run(structures: tuple[str, ...], elements: tuple[str, ...], **given: Any) ->
     sams_settings = sams_settings_for(settings, given)
     machine = load_settings()
     ready_engine(given["engine"], machine, install_if_missing=given["install_engine"])
+    database = _database(machine) if given["store"] else None
     key = machine.mp_api_key
     todo = plan(structures, elements, settings, mp_api_key=key.get_secret_value() if key else "")
     print_problems(todo.problems)
@@ -77,7 +81,7 @@ def run(structures: tuple[str, ...], elements: tuple[str, ...], **given: Any) ->
         ),
         sams_settings=sams_settings,
     )
-    results = _Results(todo, folder, plot=given["plot"], as_json=given["as_json"])
+    results = _Results(todo, folder, database, plot=given["plot"], as_json=given["as_json"])
     if todo.tasks:
         n_sites = sum(task.n_sites for task in todo.tasks)
         with logs_as_lines(), interruptible(results.interrupted), SiteProgress(n_sites) as bar:
@@ -89,12 +93,20 @@ def run(structures: tuple[str, ...], elements: tuple[str, ...], **given: Any) ->
     results.finish(debug=bool(click.get_current_context().find_root().params.get("debug")))
 
 
+def _database(machine: VtcSettings) -> MongoDatabase:
+    """Return the database, ready to be written to."""
+    from vtc_flows.workflow.launchpad import prepare_database  # FireWorks reads files and prints
+
+    return prepare_database(machine)
+
+
 @dataclass
 class _Results:
     """What came out so far, on disk as soon as it is there."""
 
     todo: Plan
     folder: Path
+    database: MongoDatabase | None
     plot: bool
     as_json: bool
     n_finished: int = 0
@@ -111,6 +123,8 @@ class _Results:
         target = console(error_stream=self.as_json)
         for record in outcome:
             write_record(self.folder, record, plot=self.plot)
+            if self.database is not None:
+                save_record(self.database, record)
             print_record(record, target)
         write_summary(self.folder, outcome)
 
@@ -127,7 +141,8 @@ class _Results:
         if self.as_json:
             click.echo(json.dumps([record.model_dump(mode="json") for record in records]))
         if records:
-            say(f"results are in {self.folder}")
+            stored = f" and {server_of(self.database)}" if self.database is not None else ""
+            say(f"results are in {self.folder}{stored}")
         print_problems(self._problems, debug=debug)
         failed = any(record.failures for record in records)
         if failed or any(not isinstance(e, InputError) for _, e in self._problems):
