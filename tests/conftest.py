@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from pymatgen.core.structure import Structure
+from slurm_node import missing_programs, slurm_node
 
 from vtc_flows.errors import ConfigurationError
 from vtc_flows.feff.discovery import find_feff8l
@@ -99,6 +100,16 @@ def database(mongo_server, monkeypatch: pytest.MonkeyPatch):
     yield opened
     opened.client.drop_database(opened.name)
     close_databases()
+
+
+@pytest.fixture(scope="session")
+def slurm():
+    """Run a real SLURM for all tests; skip with a sentence where there is none."""
+    missing = missing_programs()
+    if missing:
+        pytest.skip(f"no {', '.join(missing)} here: tests/support/install_slurm.sh installs SLURM")
+    with slurm_node() as node:
+        yield node
 
 
 @pytest.fixture
