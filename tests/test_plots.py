@@ -5,12 +5,20 @@ import sys
 
 import numpy as np
 import pytest
+from analytic_engine import SHIFTED
 from matplotlib import image
 
 from vtc_flows.crystal.sources import load_structures
 from vtc_flows.errors import InputError
-from vtc_flows.plots import crystal_direction, record_figure, record_png
+from vtc_flows.plots import (
+    comparison_figure,
+    comparison_png,
+    crystal_direction,
+    record_figure,
+    record_png,
+)
 from vtc_flows.workflow.batch import Task, run_task
+from vtc_flows.workflow.compare import compare_records
 from vtc_flows.workflow.flows import PolarizedXesFlowMaker
 from vtc_flows.workflow.jobs import SiteXesMaker
 
@@ -92,3 +100,51 @@ def test_pyplot_with_its_global_state_is_left_alone():
 def test_record_without_spectra_cannot_be_drawn(record):
     with pytest.raises(InputError, match=record.record_id):
         record_figure(record.model_copy(update={"sites": []}))
+
+
+class TestComparison:
+    @pytest.fixture
+    def pair(self, structure_file):
+        (one,) = load_structures([structure_file("triclinic_Fe2P2O7")])
+        made = []
+        for factory in ("make", "make_shifted"):
+            maker = PolarizedXesFlowMaker(
+                site_maker=SiteXesMaker(engine=f"analytic_engine:{factory}")
+            )
+            made += run_task(Task(one, "Fe", 2), maker)
+        return tuple(made)
+
+    def test_picture_shows_both_and_their_difference(self, pair):
+        figure = comparison_figure(compare_records(*pair), *pair, 1)
+        above, below = figure.axes[:4], figure.axes[4:]
+        for upper, lower in zip(above, below, strict=True):
+            (a, b), difference = upper.lines[:2], lower.lines[0]
+            assert (a.get_linestyle(), b.get_linestyle()) == ("-", "--")
+            assert np.allclose(a.get_xdata(), b.get_xdata())  # each from its own Fermi level
+            assert np.allclose(b.get_ydata(), SHIFTED.scale * np.asarray(a.get_ydata()))
+            assert np.allclose(difference.get_ydata(), b.get_ydata() - a.get_ydata())
+        isotropic, *polarized = (axes.lines[0].get_ydata() for axes in above)
+        assert np.allclose(np.mean(polarized, axis=0), isotropic)
+
+    def test_texts_are_whole_and_apart(self, pair):
+        figure = comparison_figure(compare_records(*pair), *pair, 1)
+        figure.canvas.draw()
+        renderer = figure.canvas.get_renderer()
+        (legend,) = figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == [
+            "A: analytic, 30 neighbours",
+            "B: analytic_shifted, 30 neighbours",
+        ]
+        items = [figure._suptitle, legend, *(axes._left_title for axes in figure.axes[:4])]
+        boxes = [item.get_window_extent(renderer) for item in items]
+        boxes += [axes.get_tightbbox(renderer, call_axes_locator=False) for axes in figure.axes[4:]]
+        assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :] if a.overlaps(b)]
+        assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
+
+    def test_png_can_be_read(self, pair, tmp_path):
+        (tmp_path / "x.png").write_bytes(comparison_png(compare_records(*pair), *pair, 0))
+        assert image.imread(tmp_path / "x.png").std() > 0.05
+
+    def test_site_that_failed_cannot_be_drawn(self, pair):
+        with pytest.raises(InputError, match="no two spectra"):
+            comparison_figure(compare_records(*pair), *pair, 7)

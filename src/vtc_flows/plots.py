@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike, NDArray
 from pymatgen.core.structure import Structure
 
 from vtc_flows.crystal.sites import crystal_symmetry
 from vtc_flows.errors import InputError, StructureError
+from vtc_flows.physics.deviation import on_common_grid
 from vtc_flows.physics.tensors import along, isotropic
 from vtc_flows.schemas import RecordSite, SamsRecord
+from vtc_flows.schemas.comparison import ComparedRecord, RecordComparison, SiteFigures
+
+#: What makes a spectrum of tensors.
+Spectrum = Callable[[ArrayLike], NDArray[np.float64]]
 
 #: Told apart by those who see colours differently, and in grey print.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73")
 _STYLES = ("-", "--", "-.")
+_GREY = "0.45"
+_DASHES = (0.0, (4.0, 2.5))
 _MOST_SITES = 4
 _DPI = 150
 _MINUS = "\N{MINUS SIGN}"
@@ -72,9 +81,128 @@ def record_figure(record: SamsRecord) -> Figure:
 
 def record_png(record: SamsRecord) -> bytes:
     """Return the picture of a record as a PNG file; see `record_figure`."""
+    return _png(record_figure(record))
+
+
+def comparison_figure(
+    comparison: RecordComparison, a: SamsRecord, b: SamsRecord, site_index: int
+) -> Figure:
+    """
+    Draw the spectra of one site from two records over each other, and their difference below.
+
+    Parameters
+    ----------
+    comparison : RecordComparison
+        Of the two records.
+    a, b : SamsRecord
+        A is drawn solid, B dashed, each over the energies from its own Fermi level.
+    site_index : int
+        A site with a spectrum in both.
+
+    Returns
+    -------
+    Figure
+        The isotropic spectrum, then those polarized along the axes of A's shared frame, for both.
+
+    Raises
+    ------
+    InputError
+        If the site has no spectrum in one of them.
+    """
+    row = next((row for row in comparison.sites if row.site_index == site_index), None)
+    if row is None or row.figures is None:
+        raise InputError(f"site {site_index} has no two spectra to draw")
+    site_a, site_b = (
+        next(site for site in record.sites if site.site_index == site_index) for record in (a, b)
+    )
+    figure = Figure(figsize=(12.0, 5.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    columns = _comparison_columns(a)
+    grid = figure.subplots(2, len(columns), sharex=True, sharey="row", height_ratios=(2.6, 1.0))
+    for (above, below), (name, colour, spectrum) in zip(grid.T, columns, strict=True):
+        _draw_pair(above, below, site_a, site_b, colour, spectrum)
+        above.set_title(name, fontsize=9, loc="left")
+        below.set_xlabel("E $-$ E$_F$ (eV)")
+    grid[0, 0].set_ylabel("emission / atomic background at E$_F$")
+    grid[1, 0].set_ylabel(f"B {_MINUS} A")
+    figure.align_ylabels(grid[:, 0])
+    figure.legend(  # outside, where no spectrum can run into it
+        handles=[
+            Line2D([], [], color=_GREY, linewidth=2.0, label=_side_text("A", comparison.a)),
+            Line2D([], [], color="black", ls=_DASHES, label=_side_text("B", comparison.b)),
+        ],
+        loc="outside lower center",
+        ncols=2,
+        fontsize=9,
+        frameon=False,
+        title="f: axes of A's shared frame, for both; components on the Cartesian axes of the "
+        "structure, [direction] in the conventional cell",
+        title_fontsize=8,
+    )
+    title = (
+        f"{a.material_id}: {a.element} K valence-to-core emission, site {site_index} "
+        f"({row.multiplicity} in the cell)"
+    )
+    figure.suptitle(f"{title}\n{_comparison_text(row.figures)}", fontsize=11)
+    return figure
+
+
+def comparison_png(
+    comparison: RecordComparison, a: SamsRecord, b: SamsRecord, site_index: int
+) -> bytes:
+    """Return the picture of a compared site as a PNG file; see `comparison_figure`."""
+    return _png(comparison_figure(comparison, a, b, site_index))
+
+
+def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    record_figure(record).savefig(buffer, format="png", dpi=_DPI)
+    figure.savefig(buffer, format="png", dpi=_DPI)
     return buffer.getvalue()
+
+
+def _comparison_columns(a: SamsRecord) -> list[tuple[str, str, Spectrum]]:
+    """Return name, colour and spectrum of each column of a comparison."""
+    cell = _conventional_cell(a)
+    columns: list[tuple[str, str, Spectrum]] = [("isotropic", _GREY, isotropic)]
+    for number, (direction, colour) in enumerate(
+        zip(np.asarray(a.frame).T, _COLOURS, strict=True), start=1
+    ):
+        name = f"f$_{number}$ = {_direction(direction)}{_indices_text(direction, cell)}"
+        columns.append((name, colour, partial(along, direction=direction)))
+    return columns
+
+
+def _draw_pair(
+    above: Axes, below: Axes, a: RecordSite, b: RecordSite, colour: str, spectrum: Spectrum
+) -> None:
+    """Draw one kind of spectrum of a site, A solid and B dashed, and the difference below."""
+    energy_a, energy_b = (np.asarray(site.energy_ev) - site.e_fermi_ev for site in (a, b))
+    above.plot(energy_a, spectrum(a.tensor), color=colour, linewidth=2.0)
+    above.plot(energy_b, spectrum(b.tensor), color="black", linestyle=_DASHES, linewidth=1.1)
+    common = on_common_grid(energy_a, a.tensor, energy_b, b.tensor)
+    difference = spectrum(common.b) - spectrum(common.a)
+    below.plot(common.energy_ev, difference, color=colour, linewidth=1.3)
+    below.axhline(0.0, color="0.3", linewidth=0.6)
+    for axes in (above, below):
+        axes.axvline(0.0, color="0.3", linewidth=0.8, linestyle=":")
+        axes.margins(y=0.1)
+    _name_fermi_level(above)
+    above.set_xlim(min(energy_a[0], energy_b[0]), max(energy_a[-1], energy_b[-1]))
+
+
+def _side_text(name: str, record: ComparedRecord) -> str:
+    return f"{name}: {record.engine}, {record.fms_atoms} neighbours"
+
+
+def _comparison_text(figures: SiteFigures) -> str:
+    shift = f"{figures.fermi_shift_ev:+.3f}".replace("-", _MINUS)
+    parts = [
+        f"largest deviation {100.0 * figures.worst_deviation:.2g} % of A's maximum",
+        f"isotropic area \N{MULTIPLICATION SIGN} {figures.area_ratio:.3f}",
+        f"E$_F$ shifted by {shift} eV",
+        f"SAMS {figures.sams.a:.3f} and {figures.sams.b:.3f} eV$^{{-1/2}}$",
+    ]
+    return ", ".join(parts)
 
 
 def _draw_spectra(axes: Axes, site: RecordSite, record: SamsRecord) -> None:
@@ -95,16 +223,7 @@ def _draw_spectra(axes: Axes, site: RecordSite, record: SamsRecord) -> None:
             label=f"f$_{number}$ = {_direction(direction)}{_indices_text(direction, cell)}",
         )
     axes.axvline(0.0, color="0.3", linewidth=0.8, linestyle=":")
-    axes.annotate(
-        "E$_F$",
-        (0.0, 1.0),
-        (3, -3),
-        xycoords=("data", "axes fraction"),
-        textcoords="offset points",
-        va="top",
-        fontsize=8,
-        color="0.3",
-    )
+    _name_fermi_level(axes)
     low, high = record.window_ev
     for start, stop in ((energy[0], low), (high, energy[-1])):
         if stop - start > np.diff(energy).max():
@@ -117,6 +236,19 @@ def _draw_spectra(axes: Axes, site: RecordSite, record: SamsRecord) -> None:
         f"{record.element}, site {site.site_index} ({site.multiplicity} in the cell)",
         fontsize=9,
         loc="left",
+    )
+
+
+def _name_fermi_level(axes: Axes) -> None:
+    axes.annotate(
+        "E$_F$",
+        (0.0, 1.0),
+        (3, -3),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        va="top",
+        fontsize=8,
+        color="0.3",
     )
 
 
