@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -355,6 +356,22 @@ class TestCustodian:
         )
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", code, str(Path(__file__).parent), str(tmp_path)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+    def test_reports_to_nobody(self):
+        """A variable that other programs use must not make custodian report, or fail to start."""
+        code = (
+            "import os, sys, vtc_flows.feff.recovery\n"
+            "assert os.environ['SENTRY_DSN'] == 'https://key@127.0.0.1/1'\n"
+            "assert 'sentry_sdk' not in sys.modules\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code],
+            env={**os.environ, "SENTRY_DSN": "https://key@127.0.0.1/1"},
             capture_output=True,
             text=True,
             check=False,

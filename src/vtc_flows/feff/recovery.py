@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,10 +22,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, Literal, TypeVar
 
-from custodian.custodian import Custodian, CustodianError, ErrorHandler, Job
-
 from vtc_flows.errors import Attempt, ClusterError, EngineError, StorageError
 from vtc_flows.feff.site_input import FEFF8L_LIMITS, Limits, ScfControl, SiteInput
+
+# Custodian, when it is imported, starts to report to the address in this variable, which belongs to
+# other programs, and fails where the package for that is missing.
+_sentry = os.environ.pop("SENTRY_DSN", None)
+try:
+    from custodian.custodian import Custodian, CustodianError, ErrorHandler, Job
+finally:
+    if _sentry is not None:
+        os.environ["SENTRY_DSN"] = _sentry
 
 T = TypeVar("T")
 Change = Callable[[SiteInput], SiteInput]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vtc_flows.schemas.documents import (
+    AttemptDoc,
     EngineProvenance,
     FailedSite,
     FeatureRecord,
@@ -23,6 +24,7 @@ from vtc_flows.schemas.materials import MaterialDoc
 from vtc_flows.schemas.xes import Preset, SamsSettings, XesSettings, settings_hash
 
 __all__ = [
+    "AttemptDoc",
     "EngineProvenance",
     "FailedSite",
     "FeatureRecord",

@@ -16,6 +16,7 @@ from vtc_flows.errors import Attempt, ClusterError, EngineError, IsolatedAbsorbe
 from vtc_flows.feff.engine import Engine, EngineFacts, SiteSpectrum
 from vtc_flows.feff.registry import create_engine
 from vtc_flows.schemas import (
+    AttemptDoc,
     EngineProvenance,
     FailedSite,
     Provenance,
@@ -30,7 +31,6 @@ from vtc_flows.schemas import (
     short_hash,
     utc_now,
 )
-from vtc_flows.schemas.documents import AttemptDoc
 from vtc_flows.settings import load_settings
 from vtc_flows.workflow.analysis import sams_records, structure_dict
 from vtc_flows.workflow.progress import SiteEvent, report
