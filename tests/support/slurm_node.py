@@ -118,8 +118,17 @@ class SlurmNode:
         _wait_until(lambda: not self.run("squeue", "--noheader"), seconds, "jobs end")
         return self.states()
 
+    def stop_starting(self) -> None:
+        """Let jobs wait, as on a full machine."""
+        self.run("scontrol", "update", f"PartitionName={PARTITION}", "State=DOWN")
+
+    def go_on(self) -> None:
+        """Start jobs again."""
+        self.run("scontrol", "update", f"PartitionName={PARTITION}", "State=UP")
+
     def clear(self) -> None:
         """End all jobs."""
+        self.go_on()
         self.run("scancel", f"--partition={PARTITION}")
         self.wait()
 
