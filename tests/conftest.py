@@ -11,6 +11,7 @@ from slurm_node import missing_programs, slurm_node
 
 from vtc_flows.errors import ConfigurationError
 from vtc_flows.feff.discovery import find_feff8l
+from vtc_flows.feff.feff10_programs import find_feff10
 from vtc_flows.settings import load_settings
 
 TESTS = Path(__file__).parent
@@ -19,25 +20,37 @@ ANALYTIC = "analytic_engine:make"
 
 #: How a machine says where its FEFF is: the tests that need it use this one.
 KEPT = {"VTC_FEFF8L_DIRECTORY", "VTC_DATA_DIRECTORY"}
+#: FEFF10 is so much slower that only the tests of its mark use a real one.
+KEPT_FOR_FEFF10 = {"VTC_FEFF10_DIRECTORY", "VTC_FEFF10_LAUNCHER"}
+
+
+#: What finds the FEFF that the tests of a mark need.
+FINDERS = {"engine": find_feff8l, "feff10": find_feff10}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs FEFF, with a sentence, where there is none."""
-    needing = [item for item in items if item.get_closest_marker("engine")]
-    if not needing:
-        return
-    try:
-        find_feff8l(load_settings())
-    except ConfigurationError as error:
-        for item in needing:
-            item.add_marker(pytest.mark.skip(reason=str(error)))
+    for mark, find in FINDERS.items():
+        needing = [item for item in items if item.get_closest_marker(mark)]
+        if not needing:
+            continue
+        try:
+            find(load_settings())
+        except ConfigurationError as error:
+            for item in needing:
+                item.add_marker(pytest.mark.skip(reason=str(error)))
 
 
 @pytest.fixture(autouse=True)
-def own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def own_settings(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     """Keep the settings and the environment of whoever runs the tests out of them."""
+    kept = KEPT | (KEPT_FOR_FEFF10 if request.node.get_closest_marker("feff10") else set())
     for name in [name for name in os.environ if name.startswith(("VTC_", "ANALYTIC_"))]:
-        if name not in KEPT:
+        if name not in kept:
             monkeypatch.delenv(name)
     monkeypatch.setenv("VTC_CONFIG_FILE", str(tmp_path_factory.mktemp("config") / "none.toml"))
     for name in ("MP_API_KEY", "PMG_MAPI_KEY"):
