@@ -13,11 +13,16 @@ from vtc_flows.cli.lazy import LazyGroup
     cls=LazyGroup,
     commands_at={
         "run": ("vtc_flows.cli.run:run", "Spectra, SAMS and features of crystal structures."),
+        "compare": ("vtc_flows.cli.compare:compare", "Two engines or presets on the same sites."),
         "features": (
             "vtc_flows.cli.features:features",
             "Features of crystal structures; needs no FEFF.",
         ),
         "feff": ("vtc_flows.cli.feff:feff", "The XES of an existing feff.inp."),
+        "import": (
+            "vtc_flows.cli.importing:import_materials",
+            "Crystals into the database.",
+        ),
         "db": ("vtc_flows.cli.db:db", "A database for this machine, or the one configured."),
         "init": (
             "vtc_flows.cli.init:init",

@@ -15,7 +15,7 @@ from pymatgen.core.structure import Structure
 from pymatgen.io.cif import CifParser
 from pymatgen.io.vasp.inputs import Poscar
 
-from vtc_flows.crystal.materials_project import fetch_structure
+from vtc_flows.crystal.materials_project import LICENCE, fetch_structure
 from vtc_flows.errors import DisorderedStructureError, InputError, StructureError
 
 #: What can be read, for messages and help texts.
@@ -23,6 +23,9 @@ ACCEPTED_KINDS = (
     "CIF (.cif), POSCAR (POSCAR*, CONTCAR*, .vasp, .poscar), pymatgen JSON (.json), JSON lines "
     "(.jsonl), each also with .gz, or a Materials Project id (mp-2657)"
 )
+
+#: The source of what comes from there.
+MATERIALS_PROJECT = "Materials Project"
 
 #: What is told of one entry that cannot be used.
 Problem = Callable[[StructureError], None]
@@ -104,7 +107,7 @@ def load_structures(
             yield from _read(path, on_problem or _raise)
         elif _MATERIALS_PROJECT_ID.fullmatch(str(spec)):
             structure = fetch_structure(str(spec), api_key=mp_api_key)
-            yield _record(str(spec), structure, "Materials Project")
+            yield _record(str(spec), structure, MATERIALS_PROJECT, facts={"licence": LICENCE})
         elif path.is_dir():
             raise InputError(f"{path} is a folder: give the files in it, as {path}/*.cif")
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,6 +66,7 @@ def open_database(settings: VtcSettings) -> MongoDatabase:
     # a child process must not use the connections of its parent
     key = (os.getpid(), uri, settings.database_timeout_s)
     if key not in _clients:
+        atexit.register(close_databases)
         limits = {"serverSelectionTimeoutMS": round(1000 * settings.database_timeout_s)}
         try:
             named = {name.lower() for name in parse_uri(uri, warn=False)["options"]}
