@@ -84,6 +84,12 @@ class VtcSettings(BaseSettings):
     site_timeout_s: float = Field(
         default=3600.0, gt=0, description="Wall-clock limit of one try at one site (seconds)."
     )
+    site_memory_gb: float | None = Field(
+        default=None,
+        gt=0,
+        description="Most memory of one process of a site that a worker runs (GB); no limit of our "
+        "own if not given.",
+    )
     scratch_directory: Path | None = Field(
         default=None, description="Where run folders are made; the temporary folder if not given."
     )
