@@ -47,16 +47,12 @@ SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.pid
 ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 DefMemPerCPU=1000
 SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=2
-MpiDefault=none
 MailProg=/bin/true
 NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory_mb}
 PartitionName={partition} Nodes=node1 Default=YES State=UP
@@ -183,6 +179,9 @@ def _write_configuration(folder: Path) -> None:
         partition=PARTITION,
     )
     (folder / "slurm.conf").write_text(text)
+    # Nothing here uses cgroups, but slurmd loads a plugin for them all the same, and by itself takes
+    # one that containers do not let it start. This one starts everywhere.
+    (folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
 
 
 def _munge_options(folder: Path) -> list[str]:
