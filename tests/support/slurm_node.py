@@ -179,8 +179,8 @@ def _write_configuration(folder: Path) -> None:
         partition=PARTITION,
     )
     (folder / "slurm.conf").write_text(text)
-    # Nothing here uses cgroups, but slurmd loads a plugin for them all the same, and by itself takes
-    # one that containers do not let it start. This one starts everywhere.
+    # Nothing here uses cgroups, but slurmd loads a plugin for them all the same, by default one
+    # that does not start in most containers. This one starts everywhere.
     (folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
 
 
