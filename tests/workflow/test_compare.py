@@ -227,5 +227,3 @@ class TestPairs:
             pair_records(a, b)
         with pytest.raises(InputError, match="2 records of triclinic_Fe2P2O7 Fe with 80"):
             pair_records(a, [*b, *b])
-        with pytest.raises(InputError, match="B has no record"):
-            pair_records(a, [])

@@ -197,9 +197,7 @@ def workers(command: Command) -> Command:
 
 def plot(command: Command) -> Command:
     """Add leave to draw."""
-    return click.option(
-        "--plot/--no-plot", default=True, help="Draw a picture of each record, or not."
-    )(command)
+    return click.option("--plot/--no-plot", default=True, help="Draw pictures, or not.")(command)
 
 
 def out(default: str | None) -> Callable[[Command], Command]:

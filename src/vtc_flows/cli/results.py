@@ -1,19 +1,35 @@
-"""The folder of results: one JSON and one picture for each record, and a table of all."""
+"""
+The folder of results.
+
+Of records: one JSON and one picture for each, and a table of all. Of comparisons: one JSON and one
+table of all, and a picture for each site.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from vtc_flows.errors import StorageError
-from vtc_flows.plots import record_png
-from vtc_flows.schemas import SamsRecord
+from pydantic import ValidationError
+
+from vtc_flows.errors import InputError, StorageError
+from vtc_flows.physics.tensors import POLARIZATIONS
+from vtc_flows.plots import comparison_png, record_png
+from vtc_flows.schemas import RecordId, SamsRecord
+from vtc_flows.schemas.comparison import (
+    ComparisonsDoc,
+    RecordComparison,
+    SiteComparison,
+)
 from vtc_flows.writing import file_name, write_whole
 
 SITES_FOLDER = "sites"
 SUMMARY_FILE = "summary.csv"
+COMPARISON_FILE = "comparison.json"
+COMPARISON_TABLE = "comparison.csv"
 
 _ANISOTROPIES = ("sams", "sams_site", "sams_max", "sams_crystal", "sams_crystal_max")
 _FEATURES = ("qams", "dams", "iams", "density", "n_sg", "n_3d", "en_mean", "en_std")
@@ -25,6 +41,32 @@ _COLUMNS = (
     *_FEATURES,
     "oxidation_method",
     *(f"cpu_s_{stage}" for stage in _SECONDS),
+)
+
+#: Of each side's record, and of the SAMS of both, in a table of comparisons.
+_OF_RECORD = ("record_id", "engine", "fms_atoms", "package_version", "settings_hash")
+_RECORD_SAMS = ("sams", "sams_site", "sams_max")
+_POLARIZED = tuple(
+    f"{figure}_{name}" for figure in ("largest_deviation", "relative_l2") for name in POLARIZATIONS
+)
+_COMPARISON_COLUMNS = (
+    *("material_id", "element", "site_index", "multiplicity", "state", "failure"),
+    *("engine_a", "engine_b", "fms_atoms_a", "fms_atoms_b"),
+    *("e_fermi_ev_a", "e_fermi_ev_b", "fermi_shift_ev"),
+    *("worst_deviation", "worst_relative_l2", "anisotropic_deviation", "anisotropic_correlation"),
+    *("area_ratio", "edge_cross_section_ratio"),
+    *("sams_a", "sams_b", "sams_relative_difference"),
+    *("cpu_s_a", "cpu_s_b", "cpu_ratio", "scf_iterations_a", "scf_iterations_b"),
+    *("scf_recovery_a", "scf_recovery_b"),
+    *_POLARIZED,
+    *("range_low_ev", "range_high_ev", "interpolated"),
+    *("window_low_ev", "window_high_ev", "fwhm_ev"),
+    *(f"record_{name}_{side}" for name in _RECORD_SAMS for side in "ab"),
+    *(
+        f"{name}_{side}"
+        for name in ("record_id", "package_version", "settings_hash")
+        for side in "ab"
+    ),
 )
 
 
@@ -66,11 +108,166 @@ def write_summary(folder: Path, records: Iterable[SamsRecord]) -> None:
     path = folder / SUMMARY_FILE
     rows = _existing(path)
     rows.update({record.record_id: _row(record) for record in records})
+    write_whole(path, _table(_COLUMNS, rows.values()))
+
+
+def record_files(folder: Path) -> dict[tuple[str, str], list[Path]]:
+    """
+    Return the files of a folder's records by material and element.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be read, or holds no record.
+    """
+    found: dict[tuple[str, str], list[Path]] = {}
+    try:
+        for path in sorted(folder.glob("*.json")):
+            content = json.loads(path.read_bytes())
+            if isinstance(content, dict) and {"record_id", "material_id", "element"} <= set(
+                content
+            ):
+                found.setdefault((content["material_id"], content["element"]), []).append(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as a record of `vtc run`: {error}") from error
+    if not found:
+        raise InputError(f"{folder} holds no record of `vtc run`")
+    return found
+
+
+def read_record(path: Path) -> SamsRecord:
+    """
+    Return a record from its file.
+
+    Raises
+    ------
+    InputError
+        If it is no record of this version of the package.
+    """
+    try:
+        return SamsRecord.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise InputError(
+            f"{path} is no record of this version of vtc-flows ({error.error_count()} fields "
+            "differ): make it again with `vtc run`"
+        ) from error
+
+
+def require_comparisons(folder: Path) -> None:
+    """
+    Make sure that the folder's comparisons, if there are any, can be added to.
+
+    Raises
+    ------
+    StorageError
+        If they cannot be read, or a table of that name is somebody else's.
+    """
+    if not _existing_comparisons(folder) and (folder / COMPARISON_TABLE).exists():
+        raise StorageError(
+            f"{folder / COMPARISON_TABLE} stands without {COMPARISON_FILE}, which it is made of: "
+            "move it away or choose another folder"
+        )
+
+
+def write_comparisons(folder: Path, comparisons: Iterable[RecordComparison]) -> None:
+    """
+    Write all comparisons as JSON and as a table; what stands there of other records stays.
+
+    Raises
+    ------
+    StorageError
+        If they cannot be read or written.
+    """
+    found = _existing_comparisons(folder)
+    found.update({_key(comparison): comparison for comparison in comparisons})
+    document = ComparisonsDoc(comparisons=list(found.values()))
+    rows = [_comparison_row(each, site) for each in found.values() for site in each.sites]
+    write_whole(folder / COMPARISON_FILE, document.model_dump_json(indent=1))
+    write_whole(folder / COMPARISON_TABLE, _table(_COMPARISON_COLUMNS, rows))
+
+
+def write_comparison_pictures(
+    folder: Path, comparison: RecordComparison, a: SamsRecord, b: SamsRecord
+) -> None:
+    """
+    Draw each site that both records have.
+
+    Raises
+    ------
+    StorageError
+        If the folder cannot be written.
+    """
+    tail = "-".join(_tail(record.record_id) for record in (a, b))
+    for site in comparison.sites:
+        if site.figures is not None:
+            name = f"{a.material_id}-{a.element}-{site.site_index}-{tail}"
+            picture = comparison_png(comparison, a, b, site.site_index)
+            write_whole(folder / file_name(name, ".png"), picture)
+
+
+def _tail(record_id: str) -> str:
+    parts = RecordId.parse(record_id)
+    return f"{parts.engine}-{parts.fms_atoms}-{parts.hash8}"
+
+
+def _key(comparison: RecordComparison) -> tuple[str, str]:
+    return comparison.a.record_id, comparison.b.record_id
+
+
+def _existing_comparisons(folder: Path) -> dict[tuple[str, str], RecordComparison]:
+    path = folder / COMPARISON_FILE
+    try:
+        document = ComparisonsDoc.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValidationError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "they are of another version"
+        raise StorageError(
+            f"{path} cannot be read as comparisons ({reason}): move it away or choose another "
+            "folder"
+        ) from error
+    return {_key(comparison): comparison for comparison in document.comparisons}
+
+
+def _comparison_row(comparison: RecordComparison, site: SiteComparison) -> dict[str, object]:
+    row: dict[str, object] = {
+        "material_id": comparison.material_id,
+        "element": comparison.element,
+        "window_low_ev": comparison.window_ev[0],
+        "window_high_ev": comparison.window_ev[1],
+        "fwhm_ev": comparison.fwhm_ev,
+        **site.model_dump(include={"site_index", "multiplicity", "state", "failure"}),
+    }
+    for side, record in (("a", comparison.a), ("b", comparison.b)):
+        for name in _OF_RECORD:
+            row[f"{name}_{side}"] = getattr(record, name)
+        for name in _RECORD_SAMS:
+            row[f"record_{name}_{side}"] = getattr(getattr(comparison, name), side)
+    if site.figures is not None:
+        row |= _flat(site.figures.model_dump(exclude={"range_ev"}))
+        row["range_low_ev"], row["range_high_ev"] = site.figures.range_ev
+    return row
+
+
+def _flat(content: Mapping[str, object]) -> dict[str, object]:
+    """Return nested content with the names of both levels joined."""
+    flat: dict[str, object] = {}
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name}_{key}": each for key, each in value.items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def _table(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n", extrasaction="ignore")
+    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(rows.values())
-    write_whole(path, text.getvalue())
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def _existing(path: Path) -> dict[str, dict[str, object]]:

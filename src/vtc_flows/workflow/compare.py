@@ -19,7 +19,7 @@ from vtc_flows.physics.deviation import (
     relative_l2,
 )
 from vtc_flows.physics.tensors import POLARIZATIONS
-from vtc_flows.schemas import RecordSite, SamsRecord, utc_now
+from vtc_flows.schemas import RecordSite, SamsRecord, SamsSettings, utc_now
 from vtc_flows.schemas.comparison import (
     ByPolarization,
     ComparedRecord,
@@ -41,40 +41,80 @@ _NO_SAMS = 1e-6
 Pair = tuple[SamsRecord, SamsRecord]
 
 
-def pair_records(a: Sequence[SamsRecord], b: Sequence[SamsRecord]) -> list[Pair]:
+def pair_sizes(a: Sequence[int], b: Sequence[int], what: str) -> list[tuple[int, int]]:
     """
-    Return which records of A and B are compared.
+    Return which cluster sizes of A and B belong together.
 
     Parameters
     ----------
-    a, b : sequence of SamsRecord
-        Of one element in one material.
+    a, b : sequence of int
+        Neighbours in the multiple scattering of each record.
+    what : str
+        Of what they are, for messages.
 
     Returns
     -------
-    list of (SamsRecord, SamsRecord)
-        Those of the same cluster size; where no size is in both, and each has one record, these
-        two, as of two presets.
+    list of (int, int)
+        Equal sizes; where no size is in both, and each has one, these two, as of two presets.
 
     Raises
     ------
     InputError
         If it is not clear which are meant.
+
+    Examples
+    --------
+    >>> pair_sizes((30, 80), (80,), "NiO Ni"), pair_sizes((30,), (80,), "NiO Ni")
+    ([(80, 80)], [(30, 80)])
     """
-    for name, records in (("A", a), ("B", b)):
-        _require_clear(name, records)
-    of_size_b = {record.fms_atoms: record for record in b}
-    shared = [
-        (record, of_size_b[record.fms_atoms]) for record in a if record.fms_atoms in of_size_b
-    ]
+    for name, sizes in (("A", a), ("B", b)):
+        size, times = Counter(sizes).most_common(1)[0]
+        if times > 1:
+            raise InputError(
+                f"{name} has {times} records of {what} with {size} neighbours in the multiple "
+                "scattering, made with different settings or engines: nothing says which is meant"
+            )
+    shared = [(size, size) for size in a if size in b]
     if shared:
         return shared
     if len(a) == len(b) == 1:
         return [(a[0], b[0])]
     raise InputError(
-        f"{_of_what(a[0])}: A has {_sizes(a)} neighbours in the multiple scattering and B "
-        f"{_sizes(b)}: no size is in both, so nothing says which to compare"
+        f"{what}: A has {_listed(a)} neighbours in the multiple scattering and B {_listed(b)}: no "
+        "size is in both, so nothing says which to compare"
     )
+
+
+def pair_records(a: Sequence[SamsRecord], b: Sequence[SamsRecord]) -> list[Pair]:
+    """
+    Return which records of A and B are compared; see `pair_sizes`.
+
+    Parameters
+    ----------
+    a, b : sequence of SamsRecord
+        Of one element in one material, at least one each.
+    """
+    of_size_a, of_size_b = ({each.fms_atoms: each for each in records} for records in (a, b))
+    sizes = pair_sizes(
+        [each.fms_atoms for each in a], [each.fms_atoms for each in b], _of_what(a[0])
+    )
+    return [(of_size_a[one], of_size_b[other]) for one, other in sizes]
+
+
+def require_same_sams(a: SamsSettings, b: SamsSettings, what: str) -> None:
+    """
+    Make sure that the SAMS of A and B mean the same.
+
+    Raises
+    ------
+    InputError
+        If windows or broadenings differ.
+    """
+    if (a.window_ev, a.fwhm_ev) != (b.window_ev, b.fwhm_ev):
+        raise InputError(
+            f"{what}: the SAMS of A is that of {_window(a)}, that of B of {_window(b)}: make both "
+            "with the same --window and --fwhm"
+        )
 
 
 def compare_records(a: SamsRecord, b: SamsRecord) -> RecordComparison:
@@ -200,14 +240,7 @@ def _require_comparable(a: SamsRecord, b: SamsRecord) -> None:
             f"{a.provenance.source or 'a source unknown'} and "
             f"{b.provenance.source or 'a source unknown'}"
         )
-    made = [(record.window_ev, record.sams_settings.fwhm_ev) for record in (a, b)]
-    if made[0] != made[1]:
-        ((low_a, high_a), fwhm_a), ((low_b, high_b), fwhm_b) = made
-        raise InputError(
-            f"{_of_what(a)}: the SAMS of A is that of E_F{low_a:+g} ... E_F{high_a:+g} eV with "
-            f"{fwhm_a:g} eV broadening, that of B of E_F{low_b:+g} ... E_F{high_b:+g} eV with "
-            f"{fwhm_b:g} eV: make both with the same --window and --fwhm"
-        )
+    require_same_sams(a.sams_settings, b.sams_settings, _of_what(a))
 
 
 def _same_structure(a: SamsRecord, b: SamsRecord) -> bool:
@@ -222,18 +255,6 @@ def _same_structure(a: SamsRecord, b: SamsRecord) -> bool:
         float(np.abs(one.lattice.matrix - other.lattice.matrix).max()) < _SAME_LENGTH_ANGSTROM
         and float(np.abs(apart @ one.lattice.matrix).max()) < _SAME_LENGTH_ANGSTROM
     )
-
-
-def _require_clear(name: str, records: Sequence[SamsRecord]) -> None:
-    if not records:
-        raise InputError(f"{name} has no record")
-    size, times = Counter(record.fms_atoms for record in records).most_common(1)[0]
-    if times > 1:
-        raise InputError(
-            f"{name} has {times} records of {_of_what(records[0])} with {size} neighbours in the "
-            "multiple scattering, made with different settings or engines: nothing says which is "
-            "meant"
-        )
 
 
 def _compared(record: SamsRecord) -> ComparedRecord:
@@ -268,5 +289,10 @@ def _of_what(record: SamsRecord) -> str:
     return f"{record.material_id} {record.element}"
 
 
-def _sizes(records: Sequence[SamsRecord]) -> str:
-    return ", ".join(str(record.fms_atoms) for record in records)
+def _window(settings: SamsSettings) -> str:
+    low, high = settings.window_ev
+    return f"E_F{low:+g} ... E_F{high:+g} eV with {settings.fwhm_ev:g} eV broadening"
+
+
+def _listed(sizes: Sequence[int]) -> str:
+    return ", ".join(map(str, sizes))
