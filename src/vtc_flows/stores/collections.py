@@ -35,15 +35,28 @@ MATERIALS = CollectionPlan(
 JOBS = CollectionPlan(
     "jobs",
     ("uuid", "index"),
-    ("metadata.material_id", "metadata.fw_id", "output.failure.reason", "completed_at"),
+    (
+        *("metadata.material_id", "metadata.fw_id", "output.failure.reason", "completed_at"),
+        "output.@class",
+    ),
 )
+#: What builders make is found by the group that it was made from.
+_GROUP = "build.group"
+
 SITE_SPECTRA = CollectionPlan(
-    "site_spectra", ("spectrum_id",), ("material_id", "element", "last_updated")
+    "site_spectra", ("spectrum_id",), ("material_id", "element", "last_updated", _GROUP)
 )
 SAMS = CollectionPlan(
-    "sams", ("record_id",), ("material_id", "element", "state", "sams", "last_updated")
+    "sams", ("record_id",), ("material_id", "element", "state", "sams", "last_updated", _GROUP)
 )
-FEATURES = CollectionPlan("features", ("record_id",), ("material_id", "element", "last_updated"))
+FEATURES = CollectionPlan(
+    "features", ("record_id",), ("material_id", "element", "last_updated", _GROUP)
+)
+EXPONENTS = CollectionPlan(
+    "exponents", ("record_id",), ("material_id", "element", "last_updated", _GROUP)
+)
+DATASETS = CollectionPlan("datasets", ("dataset_id",), ("name", "last_updated", _GROUP))
+EXPONENT_CURVES = CollectionPlan("exponent_curves", ("curve_id",), ("last_updated", _GROUP))
 MODELS = CollectionPlan("models", ("model_id",), ("last_updated",))
 PREDICTIONS = CollectionPlan("predictions", ("record_id", "model_id"), ("model_id", "last_updated"))
 SUBMISSIONS = CollectionPlan("submissions", ("claim",), ("material_id", "state"))
@@ -52,7 +65,8 @@ SUBMISSIONS = CollectionPlan("submissions", ("claim",), ("material_id", "state")
 BLOBS = CollectionPlan("data.files", ("_id",), ("metadata.blob_uuid", "metadata.job_uuid"))
 
 ALL = (
-    *(MATERIALS, JOBS, BLOBS, SITE_SPECTRA, SAMS, FEATURES, MODELS, PREDICTIONS),
+    *(MATERIALS, JOBS, BLOBS, SITE_SPECTRA, SAMS, FEATURES, EXPONENTS, DATASETS),
+    *(EXPONENT_CURVES, MODELS, PREDICTIONS),
     SUBMISSIONS,
 )
 

@@ -47,7 +47,7 @@ class DatabaseStore(MongoStore):
     def connect(self, force_reset: bool = False) -> None:
         """Use the connections that this process has."""
         if self._coll is None or force_reset:
-            self._coll = _database_of(self)[self.collection_name]
+            self._coll = database_of(self)[self.collection_name]
 
     def close(self) -> None:
         """Let go of the collection; others go on using the connections."""
@@ -81,7 +81,7 @@ class BlobStore(GridFSStore):
     def connect(self, force_reset: bool = False) -> None:
         """Use the connections that this process has."""
         if self._coll is None or force_reset:
-            database = _database_of(self)
+            database = database_of(self)
             self._coll = gridfs.GridFS(database, self.collection_name)
             self._files_collection = database[f"{self.collection_name}.files"]
             self._chunks_collection = database[f"{self.collection_name}.chunks"]
@@ -108,5 +108,6 @@ def job_store(database: MongoDatabase | None = None) -> JobStore:
     return JobStore(documents, additional_stores={_BLOBS: blobs})
 
 
-def _database_of(store: DatabaseStore | BlobStore) -> MongoDatabase:
+def database_of(store: DatabaseStore | BlobStore) -> MongoDatabase:
+    """Return the database that a store is in."""
     return store._database if store._database is not None else open_database(load_settings())

@@ -23,6 +23,10 @@ from vtc_flows.stores.connection import MongoDatabase, database_errors
 #: What of a site is too long for a document.
 ARRAYS = ("energy_ev", "tensor", "background")
 
+#: What builders write beside records: notes of their own, and documents of what failed.
+_RECORDS = {"state": {"$in": ["complete", "incomplete"]}}
+_NOT_OF_RECORDS = {"_id": 0, "last_updated": 0, "build": 0}
+
 _BLOBS = "data"
 _BATCH = 50
 _TRIES = 5
@@ -48,7 +52,7 @@ def save_record(database: MongoDatabase, record: SamsRecord) -> bool:
         blobs = GridFS(database, _BLOBS)
         for site in document["sites"]:
             for key in ARRAYS:
-                site[key] = _put(blobs, site[key], record.record_id)
+                site[key] = put_array(blobs, site[key], record.record_id)
     saved = save_document(database, document)
     if not saved:
         remove_arrays(database, references(document), owner=record.record_id)
@@ -106,13 +110,13 @@ def load_records(
     """
     collection = database[SAMS.name]
     with database_errors(database):
-        found = collection.find(query or {}, {"record_id": 1, "_id": 0})
+        found = collection.find({"$and": [_RECORDS, query or {}]}, {"record_id": 1, "_id": 0})
         names = [each["record_id"] for each in found.sort("record_id")]
     for start in range(0, len(names), _BATCH):
         some = {"record_id": {"$in": names[start : start + _BATCH]}}
         with database_errors(database):
-            documents = list(collection.find(some, {"_id": 0, "last_updated": 0}).sort("record_id"))
-            arrays = _get(database, references(documents))
+            documents = list(collection.find(some, _NOT_OF_RECORDS).sort("record_id"))
+            arrays = get_arrays(database, references(documents))
         for document in documents:
             for site in document["sites"]:
                 for key in ARRAYS:
@@ -127,7 +131,7 @@ def _is_better(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     )  # fmt: skip
 
 
-def _put(blobs: GridFS, array: Any, owner: str) -> dict[str, str]:
+def put_array(blobs: GridFS, array: Any, owner: str) -> dict[str, str]:
     """Store an array as jobflow's blob store does; return the reference to it."""
     reference = {"blob_uuid": str(uuid.uuid4()), "store": _BLOBS}
     content = {"blob_uuid": reference["blob_uuid"], "data": array, "job_uuid": owner}
@@ -141,8 +145,24 @@ def _put(blobs: GridFS, array: Any, owner: str) -> dict[str, str]:
     return reference
 
 
-def _get(database: MongoDatabase, names: Sequence[str]) -> dict[str, Any]:
-    """Return arrays by their names: two queries, however many there are."""
+def get_arrays(database: MongoDatabase, names: Sequence[str]) -> dict[str, Any]:
+    """
+    Return arrays by their names: two queries, however many there are.
+
+    Raises
+    ------
+    StorageError
+        If one is missing.
+    """
+    arrays = find_arrays(database, names)
+    missing = set(names) - arrays.keys()
+    if missing:
+        raise StorageError(f"the database has lost the arrays {', '.join(sorted(missing)[:3])}")
+    return arrays
+
+
+def find_arrays(database: MongoDatabase, names: Sequence[str]) -> dict[str, Any]:
+    """Return those of the named arrays that are there, as `get_arrays` does."""
     files = {
         file["_id"]: file["metadata"]["blob_uuid"]
         for file in database[f"{_BLOBS}.files"].find(
@@ -153,9 +173,6 @@ def _get(database: MongoDatabase, names: Sequence[str]) -> dict[str, Any]:
     parts: dict[str, list[bytes]] = {}
     for chunk in chunks.sort([("files_id", 1), ("n", 1)]):
         parts.setdefault(files[chunk["files_id"]], []).append(chunk["data"])
-    missing = set(names) - parts.keys()
-    if missing:
-        raise StorageError(f"the database has lost the arrays {', '.join(sorted(missing)[:3])}")
     return {
         name: json.loads(zlib.decompress(b"".join(pieces)))["data"]
         for name, pieces in parts.items()
