@@ -5,9 +5,11 @@ What six polarizations cost with the engine ``feff10``, against FEFF10 run once 
 
 Each recorded ``feff.inp`` goes through the engine, which makes potentials and Green's function
 once. Then, in the same run, all of FEFF10's programs run in a fresh folder for each polarization
-asked for (``--full``), and their ``xmu.dat`` is compared byte by byte with the engine's. "ratio" is the engine's
-CPU time over the mean of the full runs; two runs of the same programs differ by some 10 %, so "ratio
-within" takes the full run from the engine's own programs: all of them, but one polarization.
+asked for (``--full``), and their ``xmu.dat`` is compared byte by byte with the engine's.
+
+"ratio" is the engine's CPU time over the mean of the full runs. Two runs of the same programs
+differ by some 10 %, so "ratio within" takes the full run from the engine's own programs: all of
+them, but one polarization.
 """
 
 from __future__ import annotations
