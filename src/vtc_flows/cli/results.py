@@ -31,6 +31,7 @@ SUMMARY_FILE = "summary.csv"
 COMPARISON_FILE = "comparison.json"
 COMPARISON_TABLE = "comparison.csv"
 
+_RECORD_KEYS = {"record_id", "material_id", "element"}
 _ANISOTROPIES = ("sams", "sams_site", "sams_max", "sams_crystal", "sams_crystal_max")
 _FEATURES = ("qams", "dams", "iams", "density", "n_sg", "n_3d", "en_mean", "en_std")
 _SECONDS = ("scf", "phases", "fms", "total")
@@ -121,12 +122,11 @@ def record_files(folder: Path) -> dict[tuple[str, str], list[Path]]:
         If the folder cannot be read, or holds no record.
     """
     found: dict[tuple[str, str], list[Path]] = {}
+    path = folder
     try:
         for path in sorted(folder.glob("*.json")):
             content = json.loads(path.read_bytes())
-            if isinstance(content, dict) and {"record_id", "material_id", "element"} <= set(
-                content
-            ):
+            if isinstance(content, dict) and content.keys() >= _RECORD_KEYS:
                 found.setdefault((content["material_id"], content["element"]), []).append(path)
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a record of `vtc run`: {error}") from error
