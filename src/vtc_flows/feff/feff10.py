@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -293,7 +294,7 @@ class _Run:
                 self._scatter()
             spectra[name] = self._polarized(direction, name)
         xmu = spectra["x"]
-        self._require_one_grid(spectra)
+        self._require_one_run(spectra, has_neighbours=site.count_within(radius) > 1)
         at_fermi = int(np.argmin(np.abs(xmu.wave_number)))
         e_fermi_ev = self._fermi_level(xmu, scf)
         edge = read_edge_cross_section(self.folder / SECTION_FILE, e_fermi_ev)
@@ -352,7 +353,7 @@ class _Run:
                 reason="output_stale",
             )
 
-    def _require_one_grid(self, spectra: dict[str, Xmu]) -> None:
+    def _require_one_run(self, spectra: dict[str, Xmu], *, has_neighbours: bool) -> None:
         first = spectra["x"]
         for name, one in spectra.items():
             same = len(one.energy_ev) == len(first.energy_ev)
@@ -366,6 +367,14 @@ class _Run:
                 raise EngineOutputError(
                     f"the polarizations x and {name} have different atomic backgrounds: their "
                     "files are of different runs",
+                    reason="output_stale",
+                )
+        # also where symmetry makes two spectra equal, they differ in their last digits
+        for (name, one), (other, two) in combinations(spectra.items(), 2):
+            if has_neighbours and one.mu.any() and np.array_equal(one.mu, two.mu):
+                raise EngineOutputError(
+                    f"the polarizations {name} and {other} have the very same spectrum: one of "
+                    "their files is an old one",
                     reason="output_stale",
                 )
 
