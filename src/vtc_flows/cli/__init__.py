@@ -23,6 +23,14 @@ from vtc_flows.cli.lazy import LazyGroup
             "vtc_flows.cli.importing:import_materials",
             "Crystals into the database.",
         ),
+        "workflow": (
+            "vtc_flows.cli.submission:workflow",
+            "FireWorks workflows as files for lpad add.",
+        ),
+        "submit": (
+            "vtc_flows.cli.submission:submit_crystals",
+            "Workflows into the launchpad; nothing twice.",
+        ),
         "db": ("vtc_flows.cli.db:db", "A database for this machine, or the one configured."),
         "init": (
             "vtc_flows.cli.init:init",

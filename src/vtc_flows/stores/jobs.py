@@ -15,7 +15,7 @@ from maggma.stores import MongoStore
 from maggma.stores.gridfs import GridFSStore
 
 from vtc_flows.settings import load_settings
-from vtc_flows.stores.collections import JOBS
+from vtc_flows.stores.collections import JOBS, utc_stamp
 from vtc_flows.stores.connection import MongoDatabase, open_database
 
 _BLOBS = "data"
@@ -48,6 +48,14 @@ class DatabaseStore(MongoStore):
         """Use the connections that this process has."""
         if self._coll is None or force_reset:
             self._coll = database_of(self)[self.collection_name]
+
+    def update(
+        self, docs: list[dict[str, Any]] | dict[str, Any], key: list[str] | str | None = None
+    ) -> None:
+        """Write documents with the time, in UTC; jobflow's own is the local one."""
+        stamp = {self.last_updated_field: utc_stamp()}
+        several = docs if isinstance(docs, list) else [docs]
+        super().update([{**document, **stamp} for document in several], key)
 
     def close(self) -> None:
         """Let go of the collection; others go on using the connections."""
