@@ -82,6 +82,7 @@ _ITERATION = re.compile(r"^New Fermi level:", re.MULTILINE)
 _ENERGY_POINT = re.compile(r"Energy point\s+(\d+)/\s*(\d+)")
 _SAME_DIRECTION = 1e-4  # FEFF10's own files have five decimals
 _SAME_LEVEL_EV = 1e-3
+_LINE_ANGSTROM = 1e-3
 
 
 def xmu_name(polarization: str) -> str:
@@ -292,9 +293,9 @@ class _Run:
             if not spectra:  # the same for all polarizations
                 first_input = inputs.text
                 self._scatter()
-            spectra[name] = self._polarized(direction, name)
+            spectra[name] = self._polarized(direction, name, radius)
         xmu = spectra["x"]
-        self._require_one_run(spectra, has_neighbours=site.count_within(radius) > 1)
+        self._require_one_run(spectra, on_a_line=_on_a_line(site, radius))
         at_fermi = int(np.argmin(np.abs(xmu.wave_number)))
         e_fermi_ev = self._fermi_level(xmu, scf)
         edge = read_edge_cross_section(self.folder / SECTION_FILE, e_fermi_ev)
@@ -331,7 +332,7 @@ class _Run:
             if program == "xsph":
                 self.progress("phases", 1, 1)
 
-    def _polarized(self, direction: Polarization, name: str) -> Xmu:
+    def _polarized(self, direction: Polarization, name: str, radius: float) -> Xmu:
         """Return the spectrum of the polarization that was written last; keep its file apart."""
         self._require_direction(direction)
         for program in POLARIZATION_PROGRAMS:
@@ -339,7 +340,7 @@ class _Run:
             if program == "mkgtr":
                 require_fine_structure(self.folder / FINE_STRUCTURE_FILE)
         path = self.folder / XMU_FILE
-        spectrum = read_xmu(path)
+        spectrum = read_xmu(path, radius)
         self._require_direction(direction)  # nobody else's, all the while
         path.replace(self.folder / xmu_name(name))
         return spectrum
@@ -353,7 +354,7 @@ class _Run:
                 reason="output_stale",
             )
 
-    def _require_one_run(self, spectra: dict[str, Xmu], *, has_neighbours: bool) -> None:
+    def _require_one_run(self, spectra: dict[str, Xmu], *, on_a_line: bool) -> None:
         first = spectra["x"]
         for name, one in spectra.items():
             same = len(one.energy_ev) == len(first.energy_ev)
@@ -437,6 +438,12 @@ class _Run:
                 reason="output_stale",
             )
         require_atoms(self.folder / GEOMETRY_FILE, inputs.site)
+
+
+def _on_a_line(site: SiteInput, radius_angstrom: float) -> bool:
+    """Say whether the atoms that scatter lie on a line: then two spectra may be the same."""
+    inside = site.positions[: site.count_within(radius_angstrom)]
+    return bool(np.linalg.matrix_rank(inside, tol=_LINE_ANGSTROM) < 2)
 
 
 def from_settings(settings: VtcSettings) -> Feff10Engine:
