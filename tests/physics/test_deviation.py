@@ -100,7 +100,7 @@ def test_known_answer():
 class TestCommonGrid:
     def test_equal_grids_are_left_as_they_are(self, pair):
         energy, a, b = pair
-        grid = on_common_grid(energy, a, energy + 1e-9, b)
+        grid = on_common_grid(energy, a, energy + 2e-6, b)
         assert not grid.interpolated
         assert np.array_equal(grid.a, a)
         assert np.array_equal(grid.b, b)

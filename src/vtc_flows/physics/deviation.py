@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float64]
 
-#: Two grids whose energies differ by less than this are one (eV).
-SAME_GRID_EV = 1e-6
+#: Two grids whose energies differ by less than this are one (eV): programs round what they write.
+SAME_GRID_EV = 1e-5
 
 #: An anisotropic part below this share of the tensor is the rounding of an isotropic site.
 SMALLEST_ANISOTROPY = 1e-6
