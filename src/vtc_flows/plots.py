@@ -183,6 +183,7 @@ def _draw_pair(
     difference = spectrum(common.b) - spectrum(common.a)
     below.plot(common.energy_ev, difference, color=colour, linewidth=1.3)
     below.axhline(0.0, color="0.3", linewidth=0.6)
+    below.ticklabel_format(axis="y", scilimits=(-2, 3))  # differences may be tiny
     for axes in (above, below):
         axes.axvline(0.0, color="0.3", linewidth=0.8, linestyle=":")
         axes.margins(y=0.1)
