@@ -372,7 +372,7 @@ class _Run:
                 )
         # also where symmetry makes two spectra equal, they differ in their last digits
         for (name, one), (other, two) in combinations(spectra.items(), 2):
-            if has_neighbours and one.mu.any() and np.array_equal(one.mu, two.mu):
+            if not on_a_line and one.mu.any() and np.array_equal(one.mu, two.mu):
                 raise EngineOutputError(
                     f"the polarizations {name} and {other} have the very same spectrum: one of "
                     "their files is an old one",
