@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from maggma.stores import MongoStore
+
 from vtc_flows.stores.collections import CollectionPlan
 from vtc_flows.stores.jobs import BlobStore, DatabaseStore
+
+
+class DerivedStore(DatabaseStore):
+    """A collection of derived documents: their builder stamps them, and only when they change."""
+
+    def update(
+        self, docs: list[dict[str, Any]] | dict[str, Any], key: list[str] | str | None = None
+    ) -> None:
+        """Write documents with the stamps that they have."""
+        MongoStore.update(self, docs, key)
 
 
 def collection_store(plan: CollectionPlan) -> DatabaseStore:
@@ -19,7 +33,7 @@ def collection_store(plan: CollectionPlan) -> DatabaseStore:
     >>> store.collection_name, store.key
     ('features', 'record_id')
     """
-    return DatabaseStore(plan.name, key=plan.key[0])
+    return DerivedStore(plan.name, key=plan.key[0])
 
 
 def blob_store() -> BlobStore:
