@@ -36,7 +36,7 @@ READS = {
     "ff2x": [".dimensions.dat", "feff.bin", "ff2x.inp", "global.inp", "list.dat", "xsect.dat"],
 }
 PROGRAMS = tuple(READS)
-SIGNALS = {"SIGKILL": 9, "SIGSEGV": 11, "SIGTERM": 15}
+SIGNALS = {"SIGKILL": 9, "SIGSEGV": 11, "SIGTERM": 15, "SIGXFSZ": 25}
 
 _HALF = 0.5**0.5
 DIRECTIONS = {
@@ -309,6 +309,9 @@ def do_before(verb, arguments, home):
     elif verb == "say":  # and stop, as par_stop does
         print(arguments[0])
         leave(0)
+    elif verb == "complain":  # as the Fortran library does
+        print(arguments[0])
+        leave(2)
     elif verb == "wait":
         note("waiting", str(os.getpid()))
         time.sleep(120)
@@ -320,8 +323,12 @@ def do_before(verb, arguments, home):
                 os._exit(0)
             note("waiting", str(child))
     elif verb == "die":
-        sys.stdout.flush()
-        os.kill(os.getpid(), SIGNALS[arguments[0]])
+        import _signal
+
+        number = SIGNALS[arguments[0]]
+        if arguments[0] == "SIGXFSZ":
+            _signal.signal(number, _signal.SIG_DFL)  # which Python ignores
+        os.kill(os.getpid(), number)
         time.sleep(10)
     elif verb == "stack":
         soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
@@ -359,8 +366,10 @@ def do_after(verb, arguments, files, known):
         files[name] = files[name][: int(share * len(files[name])) if share < 1 else -int(share)]
     elif verb == "edit":
         files[name] = edited(files[name], arguments[1])
-    elif verb == "exchange":
-        files[name] = known[name][arguments[1]]
+    elif verb == "exchange":  # for the same file of another run: number of the radius, direction
+        number, _, stage = arguments[1].partition(" ")
+        key = f"{known['radii'][int(number)]} {stage}" if stage else number
+        files[name] = known[name][key]
     elif verb == "substitute":
         import re
 
@@ -410,12 +419,15 @@ def main(place):
     global _HOME
     _HOME, program = os.path.split(place)
     known, plan = loaded("known"), loaded("plan")
-    note("calls", program)
-    call = noted("calls").count(program)
+    here = os.getcwd()
+    note("calls", f"{program} {here}")
+    earlier = noted("calls")
+    call = earlier.count(f"{program} {here}")
+    attempt = list(dict.fromkeys(line.partition(" ")[2] for line in earlier)).index(here) + 1
     due = [
         (verb, arguments)
-        for where, calls, verb, *arguments in plan
-        if where == program and (not calls or call in calls)
+        for where, calls, tries, verb, *arguments in plan
+        if where == program and call in (calls or [call]) and attempt in (tries or [attempt])
     ]
     write(ERROR_FILE, f" Starting FEFF9 module {program}.  If this message is still here ...\n")
     known["potential_answer"] = next((a[0] for v, a in due if v == "answer"), "converged")
@@ -458,16 +470,20 @@ class FakeFeff10:
         self.folder = folder
         folder.mkdir(parents=True)
         (folder / "known").write_bytes(marshal.dumps(_known(recordings)))
+        self.install()
+        self.plan()
+
+    def install(self):
+        """Put all programs there, also those that a fault took away."""
         here = os.path.dirname(os.path.abspath(__file__))
         for name in PROGRAMS:
-            own = folder / name
+            own = self.folder / name
             own.write_text(
                 f"#!/bin/sh\nexec '{sys.executable}' -I -S -c 'import sys; "
                 f'sys.path.insert(0, "{here}"); import fake_feff10; '
                 f'fake_feff10.main("{own}")\'\n'
             )
             own.chmod(0o755)
-        self.plan()
 
     def plan(self, *faults):
         """Set what goes wrong from now on; see `fault`."""
@@ -476,12 +492,12 @@ class FakeFeff10:
             (self.folder / name).unlink(missing_ok=True)
 
     def lines(self, name):
-        """Return what programs noted: calls, refusals, waiting (process ids) or potentials."""
+        """Return what programs noted: calls, refusals, waiting (process ids), potentials."""
         place = self.folder / name
         return place.read_text(encoding="latin-1").splitlines() if place.exists() else []
 
 
-def fault(program, verb, *arguments, calls=()):
+def fault(program, verb, *arguments, calls=(), tries=()):
     """
     Return one entry of a plan.
 
@@ -494,9 +510,11 @@ def fault(program, verb, *arguments, calls=()):
     *arguments
         What the verb needs.
     calls : iterable of int
-        Which calls of the program, from 1 on; all of them if empty.
+        Which calls of the program in one folder, from 1 on; all of them if empty.
+    tries : iterable of int
+        In which of the folders, from 1 on; in all of them if empty.
     """
-    return [program, list(calls), verb, *arguments]
+    return [program, list(calls), list(tries), verb, *arguments]
 
 
 def recorded_calls(recordings, name):
@@ -540,4 +558,5 @@ def _known(recordings):
         name: next(c for c in recorded_calls(recordings, name) if c["program"] == "pot")
         for name in ("converged", "not_converged", "bad_counts", "stopped")
     }
-    return known
+    other = known["pot"]["not_converged"]["files"]["pot.bin"]
+    return known | {"pot.bin": {"other": other}}

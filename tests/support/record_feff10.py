@@ -21,6 +21,7 @@ from pathlib import Path
 from pymatgen.core.structure import Structure
 
 from vtc_flows.crystal.clusters import Cluster
+from vtc_flows.crystal.sources import load_structures
 from vtc_flows.errors import EngineError
 from vtc_flows.feff.cluster_input import site_input
 from vtc_flows.feff.feff10 import DIRECTIONS, Feff10Engine
@@ -69,10 +70,15 @@ sys.exit(ended.returncode)
 """
 
 
+def structure_of(name: str) -> Structure:
+    """Return a test structure."""
+    (record,) = load_structures([TESTS / "data" / "structures" / f"{name}.cif"])
+    return record.structure
+
+
 def cluster_of(name: str, element: str) -> Cluster:
     """Return the cluster around the first atom of an element in a test structure."""
-    path = TESTS / "data" / "structures" / f"{name}.cif"
-    structure = Structure.from_file(path, primitive=False)
+    structure = structure_of(name)
     index = next(i for i, site in enumerate(structure) if site.specie.symbol == element)
     return site_cluster(structure, index, SETTINGS)
 

@@ -40,6 +40,7 @@ _CONVERGED = re.compile(r"^\s*Convergence reached in\s+\d+ iterations", re.MULTI
 _NOT_CONVERGED = "Convergence not reached"
 _BAD_COUNTS = "Found bad counts"
 _BAD_COUNTS_EXIT = "Bad counts found repeatedly"
+_FMS_RADIUS = re.compile(r"^#? *FMS rfms= *(\d+\.\d+)", re.MULTILINE)
 _CHARGE = re.compile(r"^\s*(\d+)\s+(-?\d+\.\d+)\s*$")
 #: What gfortran's programs print at their end; how many of the lines before it tell the cause.
 _NO_WORDS = ("STOP", "Note: The following floating-point exceptions")
@@ -261,16 +262,32 @@ def require_atoms(path: Path, site: SiteInput) -> None:
         )
 
 
-def read_xmu(path: Path) -> Xmu:
+def read_xmu(path: Path, fms_radius_angstrom: float | None = None) -> Xmu:
     """
     Read a spectrum.
+
+    Parameters
+    ----------
+    path : Path
+        An ``xmu.dat``.
+    fms_radius_angstrom : float, optional
+        The radius that its head must state.
 
     Raises
     ------
     EngineOutputError
-        If the file is missing, holds no spectrum, a broken line, or numbers that are not finite.
+        If the file is missing, holds no spectrum, a broken line, numbers that are not finite, or
+        is of another radius.
     """
     table = _table(path, _XMU_COLUMNS)
+    stated = _FMS_RADIUS.search(_text(path))
+    wanted = fms_radius_angstrom
+    if stated and wanted is not None and abs(float(stated[1]) - wanted) > _SAME_PLACE_ANGSTROM:
+        raise EngineOutputError(
+            f"{path.name} is of a scattering radius of {stated[1]} Angstrom, not of "
+            f"{wanted:.4f}: it is of another run",
+            reason="output_stale",
+        )
     omega, energy, wave_number, mu, mu0, _ = table.T
     return Xmu(omega, energy, wave_number, mu, mu0)
 
@@ -331,18 +348,24 @@ def read_polarization(folder: Path) -> tuple[float, float, float]:
 
 def _scf_table(path: Path) -> list[list[float]]:
     """Return the rows of iterations: number, Fermi level, two changes, converged or not."""
-    rows = []
+    rows: list[list[float]] = []
     for line in _text(path).splitlines():
         if line.lstrip().startswith("#") or not line.strip():
             continue
+        words = line.split()
         try:
-            row = [float(word) for word in line.split()]
+            row = [float(word.replace("*", "inf", 1).rstrip("*")) for word in words]
         except ValueError:
             row = []
-        if len(row) != 5 or not np.isfinite(row).all():
+        if len(row) != 5:
             raise EngineOutputError(
                 f"{path.name} holds a broken line: {line.strip()[:60]!r}",
                 reason="output_truncated",
+            )
+        if not np.isfinite(row).all():
+            raise ScfNotConvergedError(
+                f"the potentials diverged: after {len(rows)} iterations {path.name} has no numbers "
+                f"any more ({' '.join(words)[:60]})"
             )
         if row[0] > 0:
             rows.append(row)
