@@ -40,6 +40,8 @@ _CONVERGED = re.compile(r"^\s*Convergence reached in\s+\d+ iterations", re.MULTI
 _NOT_CONVERGED = "Convergence not reached"
 _BAD_COUNTS = "Found bad counts"
 _BAD_COUNTS_EXIT = "Bad counts found repeatedly"
+#: Where Fortran leaves the letter out: an exponent of three digits.
+_BARE_EXPONENT = re.compile(r"(?<=\d)(?=[+-]\d{3}\b)")
 _FMS_RADIUS = re.compile(r"^#? *FMS rfms= *(\d+\.\d+)", re.MULTILINE)
 _CHARGE = re.compile(r"^\s*(\d+)\s+(-?\d+\.\d+)\s*$")
 #: What gfortran's programs print at their end; how many of the lines before it tell the cause.
@@ -254,8 +256,9 @@ def require_atoms(path: Path, site: SiteInput) -> None:
             reason="output_truncated",
         )
     distances, nearest = cKDTree(site.positions).query(read[:, 1:4])
+    each_once = len(np.unique(nearest)) == len(read)
     same_kinds = np.asarray(site.potential_index)[nearest] == read[:, 4]
-    if distances.max() > _SAME_PLACE_ANGSTROM or not same_kinds.all():
+    if distances.max() > _SAME_PLACE_ANGSTROM or not (each_once and same_kinds.all()):
         raise EngineOutputError(
             f"{path.name} has other atoms than FEFF10 was told of: it is of another run",
             reason="output_stale",
@@ -388,7 +391,7 @@ def _table(path: Path, n_columns: int) -> FloatArray:
         if not line.strip() or line.startswith("#"):
             continue
         try:
-            row = [float(word) for word in line.split()]
+            row = [float(word) for word in _BARE_EXPONENT.sub("E", line).split()]
         except ValueError:  # Fortran fills a field with stars where a number is too large
             row = []
         if len(row) != n_columns:
