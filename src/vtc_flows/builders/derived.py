@@ -110,6 +110,8 @@ class BuildReport:
         Documents that came out as they were.
     n_removed : int
         Documents that are no more.
+    states : Counter of str
+        Documents that were derived, by their state.
     failures : Counter of str
         Documents that say a failure, by its reason.
     """
@@ -119,6 +121,7 @@ class BuildReport:
     n_written: int = 0
     n_unchanged: int = 0
     n_removed: int = 0
+    states: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
@@ -203,8 +206,8 @@ class DerivedBuilder(Builder):
         """
 
     @abstractmethod
-    def failed_document(self, group: Group, content: Any) -> Document:
-        """Return key and identity of the document that says that a group failed."""
+    def failed_document(self, name: str, content: Any) -> Document:
+        """Return key and identity of the document that says that a group of a name failed."""
 
     # maggma's four steps
 
@@ -237,7 +240,7 @@ class DerivedBuilder(Builder):
             documents = self.derive(item.content)
         except Exception as error:
             self.logger.debug("%s", item.group.name, exc_info=True)
-            named = self.failed_document(item.group, item.content)
+            named = self.failed_document(item.group.name, item.content)
             documents = [{**named, **failure(error)}]
         for document in documents:
             document["build"] = self._info(item, len(documents), document)
@@ -257,6 +260,7 @@ class DerivedBuilder(Builder):
                 document["last_updated"] = before.last_updated if before and same else utc_stamp()
                 self.report.n_unchanged += same
                 self.report.n_written += not same
+                self.report.states[document["state"]] += 1
                 if document["state"] == FAILED:
                     self.report.failures[document["reason"]] += 1
                 if not same or (before and before.fingerprint != made.fingerprint):

@@ -115,10 +115,10 @@ class FeatureBuilder(DerivedBuilder):
                 documents.append(_document(record, structure, known))
         return documents
 
-    def failed_document(self, group: Group, content: Document) -> Document:
+    def failed_document(self, name: str, content: Document) -> Document:
         """Return the name of a material without any features."""
-        name = unusable_material_id(group.name, self.moment_exponent, self.moment_cutoff_angstrom)
-        return {"record_id": name, "material_id": group.name, "element": None}
+        record_id = unusable_material_id(name, self.moment_exponent, self.moment_cutoff_angstrom)
+        return {"record_id": record_id, "material_id": name, "element": None}
 
     def _records(
         self, content: Document, structure: Structure, elements: Sequence[str]
