@@ -23,6 +23,8 @@ from vtc_flows.cli.lazy import LazyGroup
             "vtc_flows.cli.importing:import_materials",
             "Crystals into the database.",
         ),
+        "export": ("vtc_flows.cli.exchange:export", "Records of the database into a file."),
+        "restore": ("vtc_flows.cli.exchange:restore", "Records of a file into the database."),
         "workflow": (
             "vtc_flows.cli.submission:workflow",
             "FireWorks workflows as files for lpad add.",

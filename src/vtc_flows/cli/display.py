@@ -6,11 +6,19 @@ import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    track,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +27,8 @@ from vtc_flows.crystal.sources import StructureRecord
 from vtc_flows.errors import VtcFlowsError
 from vtc_flows.schemas import SamsRecord
 from vtc_flows.workflow.progress import SiteEvent
+
+Item = TypeVar("Item")
 
 _STAGES = {"scf": "potentials, iteration", "phases": "phases", "fms": "multiple scattering"}
 _FILE_WIDTH = 160
@@ -126,6 +136,19 @@ def logs_as_lines() -> Iterator[None]:
 class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         say(record.getMessage())
+
+
+def counted(items: Iterable[Item], total: int | None, what: str) -> Iterator[Item]:
+    """Yield items and show how far they have come; in a file nothing is shown."""
+    target = console(error_stream=True)
+    yield from track(
+        items,
+        description=what,
+        total=total,
+        console=target,
+        transient=True,
+        disable=not target.is_terminal,
+    )
 
 
 class SiteProgress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from vtc_flows.crystal.sites import TRANSITION_METALS
+from vtc_flows.errors import InputError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -233,3 +235,23 @@ def as_json(command: Command) -> Command:
         is_flag=True,
         help="Print JSON on standard output, and the rest on standard error.",
     )(command)
+
+
+def json_query(text: str | None) -> dict[str, Any]:
+    """
+    Return the MongoDB query of ``--query``; one of everything where it is not given.
+
+    Raises
+    ------
+    InputError
+        If it is no JSON object.
+    """
+    if not text:
+        return {}
+    try:
+        query = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"--query is no JSON: {error}") from error
+    if not isinstance(query, dict):
+        raise InputError('--query is a JSON object, as {"n_sites": {"$lte": 20}}')
+    return query

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -76,12 +75,7 @@ def selection(given: dict[str, Any]) -> Selection:
     """
     stored: dict[str, Any] | None = {} if given.get("materials") else None
     if given.get("query"):
-        try:
-            stored = json.loads(given["query"])
-        except ValueError as error:
-            raise InputError(f"--query is no JSON: {error}") from error
-        if not isinstance(stored, dict):
-            raise InputError('--query is a JSON object, as {"n_sites": {"$lte": 20}}')
+        stored = options.json_query(given["query"])
     if not given["structures"] and not given["mp_query"] and stored is None:
         ways = ", --materials" if "materials" in given else ""
         raise InputError(f"no crystals: give files, Materials Project ids{ways}, or --mp-query")
