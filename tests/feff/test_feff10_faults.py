@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_feff10 import DIRECTIONS, FakeFeff10, fault, recorded_calls
+from fake_feff10 import DIRECTIONS, FakeFeff10, fault, is_alive, recorded_calls
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 from pymatgen.core.structure import Structure
@@ -477,22 +477,13 @@ def recorded() -> dict[str, dict[str, np.ndarray]]:
     return [dict(zip(names, tables[first : first + 6], strict=True)) for first in (0, 6)]
 
 
-def alive(pid: int) -> bool:
-    """Return whether a process runs; one that has ended and waits for its parent does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in "ZX"
-
-
 def all_gone(fake: FakeFeff10, within_s: float = 5.0) -> bool:
     """Return whether no program or process of one is left after a moment."""
     pids = [int(line) for line in fake.lines("waiting")]
     end = time.monotonic() + within_s
-    while any(map(alive, pids)) and time.monotonic() < end:
+    while any(map(is_alive, pids)) and time.monotonic() < end:
         time.sleep(0.02)
-    return not any(map(alive, pids))
+    return not any(map(is_alive, pids))
 
 
 @contextmanager

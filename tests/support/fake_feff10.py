@@ -517,6 +517,15 @@ def fault(program, verb, *arguments, calls=(), tries=()):
     return [program, list(calls), list(tries), verb, *arguments]
 
 
+def is_alive(pid):
+    """Return whether a process runs; one that has ended and waits for its parent does not."""
+    try:
+        state = read(f"/proc/{pid}/stat").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
+
+
 def recorded_calls(recordings, name):
     """Return the calls of a recording."""
     import gzip

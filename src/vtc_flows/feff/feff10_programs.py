@@ -268,7 +268,8 @@ class ProgramRunner:
     def _command(self, program: str) -> list[str]:
         launcher = self._launcher if program in PARALLEL else ()
         path = str(self._installation.programs[program])
-        return [sys.executable, "-I", "-S", launch.__file__, *launcher, path]
+        start = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid())]
+        return [*start, *launcher, path]
 
     def _wait(
         self,
@@ -298,7 +299,7 @@ class ProgramRunner:
         tail = log_tail(log)
         require_space(self._folder, tail)
         if code in (launch.NOT_FOUND, launch.CANNOT_EXECUTE):
-            started = " ".join(self._command(program)[4:])
+            started = " ".join(self._command(program)[5:])
             raise EngineCrashError(
                 f"FEFF10's {program} cannot be started ({started})", reason="program_missing"
             )

@@ -1,9 +1,10 @@
 """
 Start a Fortran program as it needs to be started, and become it.
 
-Run as ``python -I -S launch.py PROGRAM [ARGUMENT ...]``. The stack may grow as far as the system
-allows, because FEFF keeps large arrays there, and the program ends when the process that started it
-is gone. Only the standard library is imported: this runs once for every step of every run.
+Run as ``python -I -S launch.py PARENT PROGRAM [ARGUMENT ...]``, with the number of the process that
+starts it. The stack may grow as far as the system allows, because FEFF keeps large arrays there, and
+the program ends when that process is gone. Only the standard library is imported: this runs once
+for every step of every run.
 """
 
 import ctypes
@@ -23,8 +24,11 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_STACK, (hard, hard))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent, *command = sys.argv[1:]
+    if os.getppid() != int(parent):  # gone before the system was told
+        os.kill(os.getpid(), signal.SIGKILL)
     try:
-        os.execvp(sys.argv[1], sys.argv[1:])
+        os.execvp(command[0], command)
     except FileNotFoundError:
         code = NOT_FOUND
     except OSError:
