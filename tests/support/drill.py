@@ -16,6 +16,9 @@ from vtc_flows.builders.derived import DerivedBuilder
 from vtc_flows.builders.running import build
 from vtc_flows.stores.collections import utc_stamp
 
+#: Versions that others replaced are out of it.
+CURRENT = {"current": {"$ne": False}}
+
 
 @dataclass(frozen=True)
 class Case:
@@ -46,16 +49,16 @@ class Case:
     bug: tuple[str, str]
 
     def stamps(self, database) -> dict[str, Any]:
-        found = database[self.target].find({}, {self.key: 1, "last_updated": 1})
+        found = database[self.target].find(CURRENT, {self.key: 1, "last_updated": 1})
         return {each[self.key]: each["last_updated"] for each in found}
 
     def documents(self, database) -> dict[str, Any]:
-        return {each[self.key]: each for each in database[self.target].find({}, {"_id": 0})}
+        return {each[self.key]: each for each in database[self.target].find(CURRENT, {"_id": 0})}
 
     def failed(self, database) -> dict[str, str]:
         return {
             each[self.key]: each["reason"]
-            for each in database[self.target].find({"state": "failed"})
+            for each in database[self.target].find({"state": "failed", **CURRENT})
         }
 
 

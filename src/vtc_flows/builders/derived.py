@@ -271,8 +271,7 @@ class DerivedBuilder(Builder):
         # after the new ones are there: whoever is cut off in between finds the group not current
         leftover = [name for names in known.values() for name in names]
         if leftover:
-            self.remove(leftover)
-            self.report.n_removed += len(leftover)
+            self.report.n_removed += self.remove(leftover)
 
     def finalize(self) -> None:
         """Say what was done, and close the stores."""
@@ -294,9 +293,10 @@ class DerivedBuilder(Builder):
         """Write documents by the target's key, in place of those that are there."""
         self.target.update(documents, key=self.target.key)
 
-    def remove(self, names: list[str]) -> None:
-        """Remove documents by the target's key."""
+    def remove(self, names: list[str]) -> int:
+        """Remove documents by the target's key; return how many."""
         self.target.remove_docs({self.target.key: {"$in": names}, **self._own()})
+        return len(names)
 
     # what decides
 

@@ -231,10 +231,10 @@ class SamsBuilder(DerivedBuilder):
         super().write(to_write)
         self._remove_arrays([each["record_id"] for each in to_write], set(references(to_write)))
 
-    def remove(self, names: list[str]) -> None:
-        """Remove records and their arrays."""
-        super().remove(names)
+    def remove(self, names: list[str]) -> int:
+        """Remove records and their arrays; return how many."""
         self._remove_arrays(names, set())
+        return super().remove(names)
 
     def _remove_arrays(self, owners: Sequence[str], needed: set[str]) -> None:
         """Remove the arrays of records but those that are needed."""
