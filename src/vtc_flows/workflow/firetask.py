@@ -110,6 +110,8 @@ class RunJob(JobFiretask):
         logger.error("this worker ends and gives its job back: %s", why)
         try:
             launchpad.rerun_fw(self.fw_id)
+            ended = {"fw_id": self.fw_id, "state": "RUNNING"}
+            launchpad.launches.update_many(ended, {"$set": {"state": "FIZZLED"}})
         finally:
             logging.shutdown()
             sys.stdout.flush()
