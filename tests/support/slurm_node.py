@@ -28,7 +28,9 @@ CPUS, MEMORY_MB = 2, 16_000
 
 _DAEMONS = ("munged", "slurmctld", "slurmd")
 _COMMANDS = ("sbatch", "squeue", "scancel", "sinfo", "scontrol")
-_START_S, _STOP_S, _POLL_S = 30.0, 20.0, 0.1
+#: For what takes a second or two when the machine has nothing else to do.
+_PATIENCE_S = 120.0
+_POLL_S = 0.1
 
 # NoInAddrAny: the loopback address alone. config_overrides: the node is as large as the last lines
 # say, whatever the machine. linuxproc: no cgroups, which containers forbid.
@@ -52,7 +54,7 @@ SelectTypeParameters=CR_CPU_Memory
 DefMemPerCPU=1000
 SlurmdParameters=config_overrides
 ReturnToService=2
-KillWait=2
+KillWait=10
 MailProg=/bin/true
 NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory_mb}
 PartitionName={partition} Nodes=node1 Default=YES State=UP
@@ -88,7 +90,7 @@ class SlurmNode:
             env={**os.environ, **self.environment},
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=_PATIENCE_S,
             check=False,
         )
         if done.returncode:
@@ -109,9 +111,14 @@ class SlurmNode:
         words = self.run("scontrol", "--oneliner", "show", "job", number).split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
-    def wait(self, seconds: float = 30.0) -> dict[str, str]:
+    def processes(self, number: str) -> list[int]:
+        """Return the processes of a job."""
+        lines = self.run("scontrol", "listpids", number).splitlines()[1:]
+        return [int(line.split()[0]) for line in lines]
+
+    def wait(self) -> dict[str, str]:
         """Wait until no job waits or runs, and return all states."""
-        _wait_until(lambda: not self.run("squeue", "--noheader"), seconds, "jobs end")
+        _wait_until(lambda: not self.run("squeue", "--noheader"), "jobs end")
         return self.states()
 
     def stop_starting(self) -> None:
@@ -147,7 +154,7 @@ def slurm_node() -> Iterator[SlurmNode]:
         node = SlurmNode(folder, environment, version, 0.0)
 
         munge = stack.enter_context(_daemon(folder, "munged", *_munge_options(folder)))
-        _wait_until((folder / "munge.socket").is_socket, _START_S, "munge answers", munge)
+        _wait_until((folder / "munge.socket").is_socket, "munge answers", munge)
         controller = stack.enter_context(_daemon(folder, "slurmctld", "-D"))
         slurmd = stack.enter_context(_daemon(folder, "slurmd", "-D"))
 
@@ -157,7 +164,7 @@ def slurm_node() -> Iterator[SlurmNode]:
             except RuntimeError:  # the controller does not answer yet
                 return False
 
-        _wait_until(idle, _START_S, "the node is idle", controller, slurmd)
+        _wait_until(idle, "the node is idle", controller, slurmd)
         stack.callback(node.clear)  # jobs are no children of the daemons: they would stay
         yield SlurmNode(folder, environment, version, time.monotonic() - start)
 
@@ -215,7 +222,7 @@ def _daemon(folder: Path, name: str, *options: str) -> Iterator[_Daemon]:
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(_STOP_S)
+            process.wait(_PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -232,8 +239,8 @@ class _Daemon:
         return "\n".join((f"{self.log.name} (exit code {self.process.poll()}):", *lines))
 
 
-def _wait_until(ready: Callable[[], bool], seconds: float, what: str, *daemons: _Daemon) -> None:
-    deadline = time.monotonic() + seconds
+def _wait_until(ready: Callable[[], bool], what: str, *daemons: _Daemon) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
     while not ready():
         ended = any(daemon.process.poll() is not None for daemon in daemons)
         if ended or time.monotonic() > deadline:
