@@ -53,10 +53,10 @@ def split(
     -----
     Groups are taken in the order of a digest of their names. One changes sides, from training at
     first, if that brings the elements' shares nearer to what they should be (sum over the elements
-    of the squared deviation, relative to the element's rows), until none does. So the split depends neither on the order of the
-    rows nor on chance, and with further rows nearly all groups stay on their side. Where single
-    groups hold a large part of an element, its share is as near as groups allow; one row of an
-    element is for training.
+    of the squared deviation, relative to the element's rows), until none does. So the split depends
+    neither on the order of the rows nor on chance, and with further rows nearly all groups stay on
+    their side. Where single groups hold a large part of an element, its share is as near as groups
+    allow; the only row of an element is for training.
 
     Examples
     --------
