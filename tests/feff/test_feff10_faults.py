@@ -8,23 +8,18 @@ try only. docs/feff10.md has the same table.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import resource
-import signal
 import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_feff10 import DIRECTIONS, FakeFeff10, fault, is_alive, recorded_calls
+from fake_feff10 import DIRECTIONS, FakeFeff10, fault, recorded_calls
+from feff10_process import all_gone, mounted, signalling, start, told_by
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 from pymatgen.core.structure import Structure
@@ -477,37 +472,6 @@ def recorded() -> dict[str, dict[str, np.ndarray]]:
     return [dict(zip(names, tables[first : first + 6], strict=True)) for first in (0, 6)]
 
 
-def all_gone(fake: FakeFeff10, within_s: float = 5.0) -> bool:
-    """Return whether no program or process of one is left after a moment."""
-    pids = [int(line) for line in fake.lines("waiting")]
-    end = time.monotonic() + within_s
-    while any(map(is_alive, pids)) and time.monotonic() < end:
-        time.sleep(0.02)
-    return not any(map(is_alive, pids))
-
-
-@contextmanager
-def signalling(fake: FakeFeff10, name: str, pid: int | None = None) -> Iterator[None]:
-    """Send a signal to each program that waits, or to one process as soon as one waits."""
-    over = threading.Event()
-
-    def send() -> None:
-        done = set()
-        while not over.wait(0.02):
-            for line in set(fake.lines("waiting")) - done:
-                done.add(line)
-                if name:
-                    os.kill(pid or int(line), getattr(signal, name))
-
-    thread = threading.Thread(target=send, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
 @pytest.mark.parametrize("one", FAULTS, ids=lambda one: one.what.replace("`", ""))
 def test_what_goes_wrong_every_time_is_a_failed_site(
     one, fake, scratch, structure, tmp_path, monkeypatch
@@ -537,6 +501,7 @@ def test_what_goes_wrong_every_time_is_a_failed_site(
     for attempt in failure.attempts:
         assert re.search(one.says, attempt.message), attempt.message
     assert re.search(one.says, failure.message)
+    assert failure.log_tail or one.reason in ("program_missing", "killed", "timeout")
     assert "POTENTIALS" in failure.engine_input
     assert "END" in failure.engine_input
 
@@ -641,39 +606,6 @@ def test_nothing_is_left_of_the_programs_when_the_user_interrupts(fake, scratch,
     assert list(scratch.iterdir()) == []
 
 
-RUN = """
-import json
-from record_feff10 import SETTINGS, cluster_of
-from vtc_flows.errors import EngineError, VtcFlowsError
-from vtc_flows.feff.feff10 import from_settings
-from vtc_flows.settings import load_settings
-try:
-    from_settings(load_settings()).run(
-        cluster_of("wurtzite_ZnO", "Zn"), SETTINGS.for_size(SETTINGS.fms_atoms[0])
-    )
-    told = {"kind": "", "message": "", "reason": ""}
-except VtcFlowsError as error:
-    told = {"kind": type(error).__name__, "message": str(error),
-            "reason": getattr(error, "reason", "")}
-print(json.dumps(told))
-"""
-
-
-def start(prepare: Callable[[], object] | None = None) -> subprocess.Popen[str]:
-    """Run the site in a process of its own, which may be given less than this one has."""
-    return subprocess.Popen(
-        [sys.executable, "-c", RUN],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "tests" / "support")},
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=prepare,
-    )
-
-
-def told_by(process: subprocess.Popen[str]) -> dict[str, str]:
-    return json.loads(process.communicate(timeout=120)[0])
-
-
 def test_programs_end_with_the_process_that_runs_them(fake, scratch):
     fake.plan(fault("pot", "wait"))
     process = start()
@@ -739,20 +671,6 @@ def test_a_signal_for_too_large_a_file_is_a_matter_of_storage(fake, scratch, clu
     fake.plan(fault("atomic", "die", "SIGXFSZ"))
     with pytest.raises(StorageError, match=r"atomic cannot write so large a file.*ulimit -f"):
         from_settings(load_settings()).run(cluster, SMALL)
-
-
-@contextmanager
-def mounted(folder: Path, options: str) -> Iterator[None]:
-    """Mount a disk in memory; skip with the reason where that is not allowed."""
-    folder.mkdir(exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no disk can be mounted here: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.mark.parametrize("size", ["16k", "64k", "144k"])

@@ -48,6 +48,7 @@ from vtc_flows.feff.feff10_programs import (
     Feff10Installation,
     ProgramRunner,
     find_feff10,
+    log_tail,
     require_space,
 )
 from vtc_flows.feff.recovery import FEFF10_LADDER, Step, recover
@@ -230,6 +231,8 @@ class Feff10Engine:
             if isinstance(error, EngineOutputError):
                 require_space(folder)  # a file that is cut off may be a disk that is full
             error.input_text = run.input_text
+            if run.runner.last_log is not None:
+                error.log_tail = error.log_tail or log_tail(run.runner.last_log)
             raise
         finally:
             for program, seconds in run.runner.cpu_s.items():

@@ -195,6 +195,8 @@ class ProgramRunner:
     ----------
     cpu_s : dict of str to float
         CPU seconds of each program so far.
+    last_log : Path, optional
+        What the last program printed.
     """
 
     def __init__(
@@ -211,6 +213,7 @@ class ProgramRunner:
         self._deadline = time.monotonic() + timeout_s
         self._launcher = tuple(shlex.split(launcher))
         self.cpu_s: dict[str, float] = {}
+        self.last_log: Path | None = None
 
     def run(self, program: str, watch: Callable[[str], None] | None = None) -> None:
         """
@@ -234,7 +237,7 @@ class ProgramRunner:
         StorageError
             If its log cannot be written or the disk is full.
         """
-        log = self._folder / f"{program}.log"
+        self.last_log = log = self._folder / f"{program}.log"
         before = _children_cpu_s()
         try:
             for name in (ERROR_FILE, *MAKES.get(program, ())):

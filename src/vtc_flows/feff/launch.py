@@ -2,9 +2,9 @@
 Start a Fortran program as it needs to be started, and become it.
 
 Run as ``python -I -S launch.py PARENT PROGRAM [ARGUMENT ...]``, with the number of the process that
-starts it. The stack may grow as far as the system allows, because FEFF keeps large arrays there, and
-the program ends when that process is gone. Only the standard library is imported: this runs once
-for every step of every run.
+starts it. The stack may grow as far as the system allows, because FEFF keeps large arrays there,
+and the program ends when that process is gone. Only the standard library is imported: this runs
+once for every step of every run.
 """
 
 import ctypes
