@@ -56,7 +56,7 @@ class TestWorkflow:
         site, last = (firework.tasks[0]["job"] for firework in again.fws)
         bound = site.function.__self__
         assert settings_hash(bound.settings) == settings_hash(made.site_maker.settings)
-        assert last.function_args[-2] == made.sams_settings
+        assert last.function_args[5] == made.sams_settings
         assert again.metadata["claims"] == workflow.metadata["claims"]
 
     def test_no_address_stands_in_it(self, record, maker, monkeypatch):
@@ -203,3 +203,16 @@ class TestRun:
         assert [failure.reason for failure in incomplete.failures] == ["job_failed"]
         launch = database.launches.find_one({"state": "FIZZLED"})
         assert "ZeroDivisionError" in launch["action"]["stored_data"]["_exception"]["_stacktrace"]
+
+    def test_a_record_without_any_site_is_replaced_when_there_is_one(
+        self, fireworks, launchpad, database, record, maker
+    ):
+        list(submit(launchpad, database, [submission(record("NiO"), maker())], never))
+        fireworks("rlaunch", "rapidfire", ANALYTIC_BUG="0")
+        (incomplete,) = load_records(database)
+        (site,) = database.fireworks.find({"state": "FIZZLED"})
+        launchpad.rerun_fw(site["fw_id"])
+        fireworks("rlaunch", "rapidfire")
+        (complete,) = load_records(database)
+        assert (incomplete.state, complete.state) == ("incomplete", "complete")
+        assert incomplete.record_id == complete.record_id

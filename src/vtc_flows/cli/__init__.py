@@ -33,6 +33,11 @@ from vtc_flows.cli.lazy import LazyGroup
             "vtc_flows.cli.submission:submit_crystals",
             "Workflows into the launchpad; nothing twice.",
         ),
+        "status": ("vtc_flows.cli.campaign:status", "How far everything in the launchpad is."),
+        "retry": ("vtc_flows.cli.campaign:retry_failed", "Failed and lost sites once more."),
+        "lpad": ("vtc_flows.cli.fireworks:lpad", "FireWorks' lpad on the database."),
+        "rlaunch": ("vtc_flows.cli.fireworks:rlaunch", "FireWorks' rlaunch: be a worker."),
+        "qlaunch": ("vtc_flows.cli.fireworks:qlaunch", "FireWorks' qlaunch: workers in a queue."),
         "db": ("vtc_flows.cli.db:db", "A database for this machine, or the one configured."),
         "init": (
             "vtc_flows.cli.init:init",

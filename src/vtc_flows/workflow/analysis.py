@@ -42,6 +42,7 @@ def sams_records(
     sams_settings: SamsSettings,
     *,
     source: str = "",
+    engine: str = "unknown",
 ) -> list[SamsRecord]:
     """
     Make the records of an element, one for each FMS size.
@@ -62,6 +63,8 @@ def sams_records(
         Window, broadening, moments.
     source : str
         Where the structure comes from.
+    engine : str
+        Name of the engine, where no site tells it.
 
     Returns
     -------
@@ -80,7 +83,7 @@ def sams_records(
         for orbit, document in zip(features.orbits, sites, strict=True)
         if (failure := _failure(structure, orbit, document, settings, source)) is not None
     ]
-    engine = next((document.engine for document in sites if document is not None), "unknown")
+    engine = next((document.engine for document in sites if document is not None), engine)
     records = []
     for size in settings.fms_atoms:
         one_size = settings.for_size(size)

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from fireworks import FWAction, explicit_serialize
+from fireworks.fw_config import FWData
 from fireworks.utilities.fw_serializers import serialize_fw
 from jobflow import Job, JobStore
 from jobflow.managers.fireworks import JobFiretask
@@ -29,6 +30,7 @@ from vtc_flows.settings import VtcSettings, load_settings
 from vtc_flows.stores.connection import MongoDatabase, open_database
 from vtc_flows.stores.jobs import job_store
 from vtc_flows.stores.records import ARRAYS, references, remove_arrays, save_document
+from vtc_flows.workflow.lost import announce
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +68,8 @@ class RunJob(JobFiretask):
         try:
             with _stopped_by(signal.SIGTERM), _memory_limit(settings):
                 database = self._database(settings)
+                if getattr(self, "launchpad", None) is not None:
+                    announce(self.launchpad, self.fw_id)
                 store = job_store(database)
                 store.connect()
                 return self._run(job, fw_spec, database, store)
@@ -75,6 +79,9 @@ class RunJob(JobFiretask):
         except (SystemExit, KeyboardInterrupt):
             self._give_back("it was told to end", exit_code=128 + signal.SIGTERM)
             raise
+        finally:
+            if FWData().MULTIPROCESSING:  # `rlaunch multi` opens a launchpad for each task
+                self.launchpad.connection.close()
 
     def _run(
         self, job: Job, fw_spec: dict[str, Any], database: MongoDatabase, store: JobStore

@@ -9,7 +9,10 @@ from pymatgen.core.structure import Structure
 
 from vtc_flows.crystal.checks import validate
 from vtc_flows.crystal.sites import site_orbits
+from vtc_flows.errors import ConfigurationError
+from vtc_flows.feff.registry import BUILT_IN, create_engine
 from vtc_flows.schemas import SamsSettings
+from vtc_flows.settings import load_settings
 from vtc_flows.workflow.jobs import SiteXesMaker, gather_records
 
 
@@ -89,9 +92,20 @@ class PolarizedXesFlowMaker(Maker):
             self.site_maker.settings,
             self.sams_settings,
             source,
+            _engine_name(self.site_maker.engine),
         )
         last.name = f"records {element}"
         last.config.on_missing_references = OnMissing.NONE  # a lost site must not lose the others
         flow = Flow([*jobs, last], output=last.output, name=f"{self.name} {material_id} {element}")
         flow.update_metadata({"material_id": material_id, "element": element})
         return flow
+
+
+def _engine_name(name: str) -> str:
+    """Return what an engine calls itself in ids; it need not be installed here."""
+    if name in BUILT_IN:
+        return name
+    try:
+        return create_engine(name, load_settings()).name
+    except ConfigurationError:
+        return "unknown"

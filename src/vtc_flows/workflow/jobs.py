@@ -139,6 +139,7 @@ def gather_records(
     settings: XesSettings,
     sams_settings: SamsSettings,
     source: str = "",
+    engine: str = "unknown",
 ) -> RecordsDoc:
     """
     Make the records of an element from its sites: one for each FMS size.
@@ -159,11 +160,20 @@ def gather_records(
         How SAMS and the features are made.
     source : str
         Where the structure comes from.
+    engine : str
+        Name of the engine, for a record of which no site job left anything.
     """
     documents = [None if one is None else SiteXesDoc.model_validate(_plain(one)) for one in sites]
     return RecordsDoc(
         records=sams_records(
-            structure, element, material_id, documents, settings, sams_settings, source=source
+            structure,
+            element,
+            material_id,
+            documents,
+            settings,
+            sams_settings,
+            source=source,
+            engine=engine,
         )
     )
 

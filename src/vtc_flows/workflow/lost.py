@@ -25,6 +25,7 @@ from vtc_flows.stores.collections import utc_stamp
 
 _LEASE = timedelta(seconds=60)
 _LOCK_S = 5.0
+_SETTLED_S = 60.0  # what a living worker does between two writes takes milliseconds
 _ACTIVE = ("READY", "RESERVED", "RUNNING", "PAUSED")
 _OVER = ("COMPLETED", "FIZZLED")
 
@@ -53,16 +54,16 @@ class Recovered:
         return bool(self.lost or self.taken or self.unfinished)
 
 
-def recover_lost(launchpad: LaunchPad, *, silent_s: float = RUN_EXPIRATION_SECS) -> Recovered:
+def recover_lost(launchpad: LaunchPad, *, silent_s: float | None = None) -> Recovered:
     """
     Let be run again what dead workers have left; safe at any time, also by many at once.
 
     Parameters
     ----------
     launchpad : LaunchPad
-    silent_s : float
-        A worker that has not said for so long that it lives is dead. Longer than FireWorks'
-        PING_TIME_SECS, or living ones are taken for dead.
+    silent_s : float, optional
+        A worker that has not said for so long that it lives is dead. If not given, what each worker
+        said of itself: FireWorks' RUN_EXPIRATION_SECS where it runs.
 
     Returns
     -------
@@ -72,29 +73,44 @@ def recover_lost(launchpad: LaunchPad, *, silent_s: float = RUN_EXPIRATION_SECS)
     with _alone(launchpad) as alone:
         if not alone:
             return Recovered()
-        cutoff = datetime.now(UTC) - timedelta(seconds=silent_s)
-        lost = tuple(_rerun_lost(launchpad, cutoff))
+        now = datetime.now(UTC)
+        cutoff = now - timedelta(seconds=_SETTLED_S if silent_s is None else silent_s)
+        lost = tuple(_rerun_lost(launchpad, now, silent_s))
         taken = tuple(_free_taken(launchpad, cutoff))
         unfinished = tuple(_finish(launchpad, cutoff))
         return Recovered(lost, taken, unfinished)
 
 
-def count_lost(launchpad: LaunchPad, *, silent_s: float = RUN_EXPIRATION_SECS) -> int:
+def count_lost(launchpad: LaunchPad, *, silent_s: float | None = None) -> int:
     """Return how many fireworks seem to run and have been silent for too long."""
-    cutoff = datetime.now(UTC) - timedelta(seconds=silent_s)
-    silent = [
-        each["launch_id"] for each in launchpad.launches.find(_silent(cutoff), {"launch_id": 1})
-    ]
+    silent = [each["launch_id"] for each in _silent(launchpad, datetime.now(UTC), silent_s)]
     count: int = launchpad.fireworks.count_documents(
         {"state": "RUNNING", "launches": {"$in": silent}}
     )
     return count
 
 
-def _silent(cutoff: datetime) -> dict[str, Any]:
-    """Return the query for launches that have not been heard of since."""
-    heard = {"state": "RUNNING", "updated_on": {"$lte": cutoff.isoformat()}}
-    return {"state": "RUNNING", "state_history": {"$elemMatch": heard}}
+def announce(launchpad: LaunchPad, fw_id: int) -> None:
+    """Let a worker say of the firework it runs after what silence it is to be taken for dead."""
+    running = {"fw_id": fw_id, "state": "RUNNING"}
+    launchpad.launches.update_many(running, {"$set": {"expires_s": RUN_EXPIRATION_SECS}})
+
+
+def _silent(
+    launchpad: LaunchPad, now: datetime, silent_s: float | None
+) -> Iterator[dict[str, Any]]:
+    """Yield the launches that have not been heard of for too long."""
+    fields = {"launch_id": 1, "fw_id": 1, "state_history": 1, "expires_s": 1}
+    for launch in launchpad.launches.find({"state": "RUNNING"}, fields):
+        limit = launch.get("expires_s", RUN_EXPIRATION_SECS) if silent_s is None else silent_s
+        heard = [_heard(each) for each in launch["state_history"] if each["state"] == "RUNNING"]
+        if heard and max(heard) <= (now - timedelta(seconds=limit)).isoformat():
+            yield launch
+
+
+def _heard(event: dict[str, Any]) -> str:
+    """Return when an entry of a launch's history was last touched."""
+    return str(event.get("updated_on") or event["created_on"])
 
 
 def _untouched(cutoff: datetime) -> dict[str, Any]:
@@ -103,9 +119,13 @@ def _untouched(cutoff: datetime) -> dict[str, Any]:
     return {"$or": [{"updated_on": {"$lte": limit}} for limit in limits]}
 
 
-def _rerun_lost(launchpad: LaunchPad, cutoff: datetime) -> Iterator[int]:
-    for launch in launchpad.launches.find(_silent(cutoff), {"launch_id": 1, "fw_id": 1}):
-        same = {"launch_id": launch["launch_id"], **_silent(cutoff)}
+def _rerun_lost(launchpad: LaunchPad, now: datetime, silent_s: float | None) -> Iterator[int]:
+    for launch in list(_silent(launchpad, now, silent_s)):
+        same = {
+            "launch_id": launch["launch_id"],
+            "state": "RUNNING",
+            "state_history": launch["state_history"],
+        }
         # not `mark_fizzled`: it would start the records of the crystal without this site
         if launchpad.launches.update_one(same, {"$set": {"state": "FIZZLED"}}).modified_count:
             running = {
@@ -140,8 +160,7 @@ def _finish(launchpad: LaunchPad, cutoff: datetime) -> Iterator[int]:
     for launch in launchpad.launches.find(
         {"launch_id": {"$in": list(launches)}, "state": {"$in": list(_OVER)}}, over
     ):
-        last = launch["state_history"][-1]
-        if last.get("updated_on", last["created_on"]) <= cutoff.isoformat():
+        if _heard(launch["state_history"][-1]) <= cutoff.isoformat():
             _unlock(launchpad, launch["fw_id"])
             launchpad._refresh_wf(launch["fw_id"])
             yield launch["fw_id"]
