@@ -115,11 +115,12 @@ def login(slurm: SlurmNode, database, analytic: Path, tmp_path: Path) -> Iterato
         **slurm.environment,
         "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
         "FW_CONFIG_FILE": str(home / "config/FW_config.yaml"),
+        "VTC_SCRATCH_DIRECTORY": str(tmp_path / "scratch"),
         "JOBFLOW_CONFIG_FILE": str(home / "config/jobflow.yaml"),
     }
     launchpad = open_launchpad(settings)
     login = Login(home, environment, launchpad, slurm, analytic)
-    login.configure(queue=PARTITION, rocket_launch="rlaunch rapidfire")
+    login.configure(queue=PARTITION)
     yield login
     slurm.clear()
     launchpad.connection.close()
@@ -160,7 +161,7 @@ def test_a_place_in_the_queue_for_each_job_and_no_more_than_two_at_a_time(
     login, submit, structure_file, database
 ):
     submit(structure_file("NiO"), structure_file("triclinic_Fe2P2O7"))
-    login.configure(rocket_launch="rlaunch singleshot")
+    login.configure(rocket_launch="vtc rlaunch singleshot")
     most = 0
     with login.start("qlaunch", "-r", "rapidfire", "-m", 2, "--sleep", 1) as launching:
         while launching.poll() is None:
@@ -186,7 +187,7 @@ def test_a_place_in_the_queue_for_each_job_and_no_more_than_two_at_a_time(
 
 def test_what_is_cancelled_while_it_waits_is_found(login, submit, structure_file, database):
     submit(structure_file("NiO"))
-    login.configure(rocket_launch="rlaunch singleshot")
+    login.configure(rocket_launch="vtc rlaunch singleshot")
     login.slurm.stop_starting()
     login.shell("qlaunch", "-r", "singleshot")
     (waiting,) = login.queued()
@@ -230,7 +231,7 @@ def test_what_is_cancelled_while_it_runs_is_run_again(login, submit, structure_f
 
 def test_what_the_queue_refuses_stays_ready(login, submit, structure_file):
     submit(structure_file("NiO"))
-    login.configure(queue="nowhere", rocket_launch="rlaunch singleshot")
+    login.configure(queue="nowhere", rocket_launch="vtc rlaunch singleshot")
     for command in (["-r", "singleshot"], ["rapidfire"]):
         assert "could not be submitted" in login.shell("qlaunch", *command)
         assert login.states() == {"READY": 1, "WAITING": 1}
