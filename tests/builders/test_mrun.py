@@ -1,0 +1,148 @@
+"""The files of `builders/`, run by maggma's own command as its users run it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from campaign import SIZES, STRUCTURES
+from drill import nothing_written
+
+from vtc_flows.builders import (
+    DatasetBuilder,
+    ExponentBuilder,
+    ExponentCurveBuilder,
+    FeatureBuilder,
+    SamsBuilder,
+    SiteSpectraBuilder,
+)
+from vtc_flows.builders.running import build
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted((ROOT / "builders").glob("*.json"))
+MRUN = Path(sys.executable).with_name("mrun")
+CLASSES = (
+    *(FeatureBuilder, SiteSpectraBuilder, SamsBuilder, DatasetBuilder),
+    *(ExponentBuilder, ExponentCurveBuilder),
+)
+TARGETS = ("features", "site_spectra", "sams", "datasets", "exponents", "exponent_curves")
+#: Differ from run to run: times, and names of arrays.
+CHANGING = {"_id", "created_at", "last_updated", "blob_uuid"}
+LIMIT_S = 120
+
+
+def plain(content):
+    if isinstance(content, dict):
+        return {key: plain(value) for key, value in content.items() if key not in CHANGING}
+    return [plain(value) for value in content] if isinstance(content, list) else content
+
+
+def timeless_build(document: dict) -> dict:
+    """Return a document without what hangs on the times of its members."""
+    document = plain(document)
+    for key in ("fingerprint", "members", "content"):
+        document["build"].pop(key)
+    return document
+
+
+def everything(database) -> dict[str, list[dict]]:
+    return {
+        name: sorted((timeless_build(each) for each in database[name].find()), key=json.dumps)
+        for name in TARGETS
+    }
+
+
+def forget(database) -> None:
+    for name in TARGETS:
+        database[name].delete_many({})
+
+
+def start(*arguments: object) -> subprocess.Popen:
+    command = [str(MRUN), "--no_bars", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process: subprocess.Popen) -> str:
+    try:
+        output, _ = process.communicate(timeout=LIMIT_S)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, output
+    return output
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@pytest.fixture
+def serial(campaign):
+    """Return what the builders make in one process, and a database without it."""
+    for kind in CLASSES:
+        build(kind())
+    made = everything(campaign)
+    forget(campaign)
+    assert len(made["sams"]) == len(SIZES) * len(STRUCTURES)
+    return made
+
+
+def test_the_files_are_the_builders_with_their_defaults():
+    found = [each for file in FILES for each in json.loads(file.read_text())]
+    assert [each["@class"] for each in found] == [kind.__name__ for kind in CLASSES]
+
+    def unversioned(content):
+        if isinstance(content, dict):
+            return {k: unversioned(v) for k, v in content.items() if k != "@version"}
+        return [unversioned(v) for v in content] if isinstance(content, list) else content
+
+    assert found == [unversioned(kind().as_dict()) for kind in CLASSES]
+    assert "mongodb:" not in json.dumps(found)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_mrun_makes_what_a_single_process_makes(serial, campaign, processes):
+    finish(start("-n", processes, *FILES))
+    assert everything(campaign) == serial
+    with nothing_written(campaign):
+        for kind in CLASSES:
+            build(kind())
+
+
+def test_mrun_in_distributed_mode(serial, campaign):
+    build(SiteSpectraBuilder())
+    # one builder: a manager's workers leave when its first one is done
+    file = ROOT / "builders" / "3_sams.json"
+    address = ("-u", "tcp://127.0.0.1", "-p", free_port())
+    manager = start(*address, "-N", 4, "-w", 2, file)
+    workers = [start(*address, "-n", 1, file) for _ in range(2)]
+    outputs = [finish(each) for each in (manager, *workers)]
+    assert "failed with error" not in "".join(outputs)
+    assert everything(campaign)["sams"] == serial["sams"]
+    with nothing_written(campaign):
+        build(SamsBuilder())
+
+
+@pytest.mark.parametrize("parts", [1, 3, 4, 100])
+def test_spans_hold_every_group_once(campaign, parts):
+    chunks = _spans(parts)
+    names = sorted(STRUCTURES)
+    held = [name for chunk in chunks for name in names if FeatureBuilder(**chunk)._is_mine(name)]
+    assert held == names
+    assert len(chunks) == min(parts, len(names))
+
+
+def _spans(parts: int) -> list[dict]:
+    builder = FeatureBuilder()
+    builder.connect()
+    return list(builder.prechunk(parts))
+
+
+def test_an_empty_source_still_gives_workers_something_to_do(database):
+    assert _spans(3) == [{"span": [None, None]}]
