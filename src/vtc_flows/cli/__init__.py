@@ -38,6 +38,10 @@ from vtc_flows.cli.lazy import LazyGroup
         "lpad": ("vtc_flows.cli.fireworks:lpad", "FireWorks' lpad on the database."),
         "rlaunch": ("vtc_flows.cli.fireworks:rlaunch", "FireWorks' rlaunch: be a worker."),
         "qlaunch": ("vtc_flows.cli.fireworks:qlaunch", "FireWorks' qlaunch: workers in a queue."),
+        "build": (
+            "vtc_flows.cli.build:build",
+            "Features, SAMS and data sets from what is stored.",
+        ),
         "db": ("vtc_flows.cli.db:db", "A database for this machine, or the one configured."),
         "init": (
             "vtc_flows.cli.init:init",
