@@ -30,7 +30,7 @@ _DAEMONS = ("munged", "slurmctld", "slurmd")
 _COMMANDS = ("sbatch", "squeue", "scancel", "sinfo", "scontrol")
 #: For what takes a second or two when the machine has nothing else to do.
 _PATIENCE_S = 120.0
-_POLL_S = 0.1
+_POLL_S = 0.25
 
 # NoInAddrAny: the loopback address alone. config_overrides: the node is as large as the last lines
 # say, whatever the machine. linuxproc: no cgroups, which containers forbid.

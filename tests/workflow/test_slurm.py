@@ -78,7 +78,7 @@ class Login:
         deadline = time.monotonic() + PATIENCE_S
         while not self.log.exists():
             assert time.monotonic() < deadline, (self.states(), self.slurm.listing())
-            time.sleep(0.1)
+            time.sleep(0.25)
         (number,) = self.queued()
         return number
 
@@ -166,7 +166,7 @@ def test_a_place_in_the_queue_for_each_job_and_no_more_than_two_at_a_time(
     with login.start("qlaunch", "-r", "rapidfire", "-m", 2, "--sleep", 1) as launching:
         while launching.poll() is None:
             most = max(most, len(login.queued()))
-            time.sleep(0.1)
+            time.sleep(0.25)
     assert most == 2
     jobs = login.wait()
     assert sorted(job["JobName"] for job in jobs.values()) == [
@@ -232,6 +232,5 @@ def test_what_is_cancelled_while_it_runs_is_run_again(login, submit, structure_f
 def test_what_the_queue_refuses_stays_ready(login, submit, structure_file):
     submit(structure_file("NiO"))
     login.configure(queue="nowhere", rocket_launch="vtc rlaunch singleshot")
-    for command in (["-r", "singleshot"], ["rapidfire"]):
-        assert "could not be submitted" in login.shell("qlaunch", *command)
-        assert login.states() == {"READY": 1, "WAITING": 1}
+    assert "could not be submitted" in login.shell("qlaunch", "-r", "rapidfire")
+    assert login.states() == {"READY": 1, "WAITING": 1}
