@@ -139,6 +139,20 @@ def test_noise_around_zero_is_none():
     assert -1e-3 < checks["smallest_isotropic_relative"] < 0
 
 
+def test_a_spectrum_may_follow_its_background_below_zero():
+    good = spectrum_of(RUTILE)
+    depth = 0.01 * good.tensor[:, :3].mean(axis=1).max()
+    tensor, background = good.tensor.copy(), good.background.copy()
+    tensor[:20] = -depth * np.array([1, 1, 1, 0, 0, 0])
+    background[:20] = -depth
+    site = recorded(RUTILE)[0]
+    checks = require_good(replace(good, tensor=tensor, background=background), site)
+    assert checks["smallest_isotropic_relative"] == pytest.approx(-0.01)
+    tensor[:20] *= 5
+    assert tampered(tensor=tensor, background=background) == "negative_spectrum"
+    assert tampered(tensor=tensor, background=10 * background) == "negative_spectrum"
+
+
 def test_a_direction_in_which_it_is_below_zero():
     good = spectrum_of(RUTILE)
     tensor = good.tensor.copy()
