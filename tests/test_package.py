@@ -24,6 +24,8 @@ HEAVY = (
     "jobflow",
     "custodian",
     "maggma",
+    "fireworks",
+    "pymongo",
     "pydantic",
     "rich",
     "mp_api",

@@ -28,14 +28,14 @@ def crystal_in(launchpad, database, record, maker):
 
 
 def test_wherever_a_worker_dies_nothing_is_lost(fireworks, database, structure_file):
-    """A worker dies after its first, 10th, ... write; every time all is done in the end, once."""
+    """A worker dies after its second, 15th, ... write; every time all is done in the end, once."""
     done = subprocess.run(
         [
             sys.executable,
             "-m",
             "dying_worker",
             str(structure_file("triclinic_Fe2P2O7")),
-            *("1", "9"),
+            *("2", "13"),
         ],
         cwd=fireworks.folder,  # where FireWorks finds its settings
         env={**os.environ, "FW_CONFIG_FILE": str(fireworks.folder / "FW_config.yaml")},
@@ -45,7 +45,7 @@ def test_wherever_a_worker_dies_nothing_is_lost(fireworks, database, structure_f
     )
     assert done.returncode == 0, done.stderr
     points = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    assert len(points) > 6
+    assert len(points) > 4
     assert any(point["recovered"] for point in points)
     for point in points:
         assert point["states"] == {"COMPLETED": 3}, point
