@@ -6,7 +6,7 @@ import pytest
 from campaign import SIZES, STRUCTURES, material, read
 from drill import Case, drill, nothing_written, touch
 
-from vtc_flows.builders import DatasetBuilder, SamsBuilder, SiteSpectraBuilder
+from vtc_flows.builders import DatasetBuilder, SamsBuilder
 from vtc_flows.builders.dataset import current_dataset, table_file
 from vtc_flows.builders.running import build
 from vtc_flows.errors import InputError, StorageError
@@ -18,10 +18,8 @@ ONE_SIZE = {"fms_atoms": SIZES[0]}
 
 
 @pytest.fixture
-def records(campaign):
-    build(SiteSpectraBuilder())
-    build(SamsBuilder())
-    return campaign
+def records(derived_before):
+    return derived_before("DatasetBuilder")
 
 
 def names_of(database, fms_atoms: int) -> set[str]:

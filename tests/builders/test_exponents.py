@@ -22,18 +22,17 @@ _lost: list[dict] = []
 
 
 @pytest.fixture
-def records(campaign):
-    build(SiteSpectraBuilder())
-    build(SamsBuilder())
-    return campaign
+def records(derived_before):
+    return derived_before("DatasetBuilder")
 
 
 @pytest.fixture
-def scanned(records):
+def scanned(derived_before):
+    database = derived_before("ExponentCurveBuilder")
+    database.datasets.delete_many({})
     # rows by themselves: with so few of them, larger groups would leave too few for training
     build(DatasetBuilder(group_by="record"))
-    build(ExponentBuilder())
-    return records
+    return database
 
 
 def one_record(database) -> dict:

@@ -15,10 +15,6 @@ from vtc_flows.builders.running import build
 from vtc_flows.stores.records import references
 
 PROGRAM = Path(__file__).parents[1] / "support" / "killed_builder.py"
-CHAIN = (
-    *("FeatureBuilder", "SiteSpectraBuilder", "SamsBuilder", "DatasetBuilder"),
-    *("ExponentBuilder", "ExponentCurveBuilder"),
-)
 #: Written when the process ends, and groups in all.
 KILLED_AT = {
     "FeatureBuilder": (3, 5),
@@ -30,10 +26,9 @@ KILLED_AT = {
 }
 
 
-@pytest.mark.parametrize("name", CHAIN)
-def test_a_killed_builder_goes_on(campaign, name):
-    for before in CHAIN[: CHAIN.index(name)]:
-        build(getattr(builders, before)())
+@pytest.mark.parametrize("name", KILLED_AT)
+def test_a_killed_builder_goes_on(derived_before, name):
+    campaign = derived_before(name)
     kind = getattr(builders, name)
     call, n_groups = KILLED_AT[name]
     done = subprocess.run(

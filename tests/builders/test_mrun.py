@@ -56,11 +56,6 @@ def everything(database) -> dict[str, list[dict]]:
     }
 
 
-def forget(database) -> None:
-    for name in TARGETS:
-        database[name].delete_many({})
-
-
 def start(*arguments: object) -> subprocess.Popen:
     command = [str(MRUN), "--no_bars", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -83,12 +78,9 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def serial(campaign):
-    """Return what the builders make in one process, and a database without it."""
-    for kind in CLASSES:
-        build(kind())
-    made = everything(campaign)
-    forget(campaign)
+def serial(built):
+    """Return what the builders make in one process."""
+    made = everything(built)
     assert len(made["sams"]) == len(SIZES) * len(STRUCTURES)
     return made
 
@@ -115,8 +107,8 @@ def test_mrun_makes_what_a_single_process_makes(serial, campaign, processes):
             build(kind())
 
 
-def test_mrun_in_distributed_mode(serial, campaign):
-    build(SiteSpectraBuilder())
+def test_mrun_in_distributed_mode(serial, derived_before):
+    campaign = derived_before("SamsBuilder")
     # one builder: a manager's workers leave when its first one is done
     file = ROOT / "builders" / "3_sams.json"
     address = ("-u", "tcp://127.0.0.1", "-p", free_port())

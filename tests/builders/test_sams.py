@@ -15,9 +15,8 @@ _kept: dict = {}
 
 
 @pytest.fixture
-def spectra(campaign):
-    build(SiteSpectraBuilder())
-    return campaign
+def spectra(derived_before):
+    return derived_before("SamsBuilder")
 
 
 def names_of(database, material_id: str) -> set[str]:
