@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vtc_flows.errors import InputError, StorageError
+from vtc_flows.physics.sams import gram, sams
 from vtc_flows.schemas import SamsRecord, XesSettings
 from vtc_flows.stores.exchange import read_records, write_records
 from vtc_flows.workflow.batch import plan, run_task
 from vtc_flows.workflow.flows import PolarizedXesFlowMaker
 from vtc_flows.workflow.jobs import SiteXesMaker
+
+CAMPAIGN = Path(__file__).parents[1] / "data/campaign/records.jsonl.gz"
 
 
 @pytest.fixture
@@ -107,3 +112,19 @@ def test_queries_that_are_none(database, vtc, tmp_path):
         result = vtc("export", tmp_path / "all.jsonl", "--query", query)
         assert result.exit_code == 2
         assert message in result.output
+
+
+def test_the_campaign_is_whole():
+    """Every record of the dump is read, and its SAMS follows from its tensors."""
+    campaign = list(read_records(CAMPAIGN))
+    assert len({record.record_id for record in campaign}) == len(campaign) == 120
+    for record in campaign:
+        whole = record.state == "complete"
+        assert whole == (record.sams is not None) == (not record.failures)
+        values = []
+        for site in record.sites:
+            energy = np.array(site.energy_ev) - site.e_fermi_ev
+            form = gram(energy, np.array(site.tensor), record.window_ev)
+            values += [sams(form, np.array(site.own_frame))] * site.multiplicity
+        if whole:
+            assert record.sams_site == pytest.approx(np.mean(values), rel=1e-9, abs=1e-12)
