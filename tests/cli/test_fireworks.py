@@ -182,6 +182,14 @@ def test_failed_sites_once_more(vtc, here, database, structure_file):
     assert "all done" in vtc("status", "--watch").stdout
 
 
-def test_help_is_that_of_fireworks(here):
+def test_without_a_database_it_does_not_take_any_that_listens(here, monkeypatch, tmp_path):
+    monkeypatch.setenv("VTC_DATA_DIRECTORY", str(tmp_path / "nothing"))
+    process = start(here, "rlaunch", "rapidfire")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "no database: start one" in output
+
+
+def test_help_is_that_of_fireworks(here, database):
     assert "rapidfire" in call(here, "rlaunch", "--help")
     assert "get_wflows" in call(here, "lpad", "-h")

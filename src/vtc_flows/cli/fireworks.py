@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import SecretStr
 
 from vtc_flows.cli.lazy import printable
 from vtc_flows.errors import ConfigurationError, StorageError
@@ -62,10 +63,12 @@ def rlaunch(arguments: tuple[str, ...]) -> None:
 
     os.environ.update(ONE_THREAD)
     settings = load_settings()
-    patience = max(settings.database_timeout_s, _PATIENCE_S)
-    settings = settings.model_copy(update={"database_timeout_s": patience})
-    if {"rapidfire", "multi"}.intersection(arguments) and _has_database(settings):
-        _exit(_work(arguments, settings))
+    address = _address(settings)
+    if address is not None and {"rapidfire", "multi"}.intersection(arguments):
+        # once and for all: a database of this machine that is away for a while has no address
+        patience = max(settings.database_timeout_s, _PATIENCE_S)
+        known = {"database_uri": SecretStr(address), "database_timeout_s": patience}
+        _exit(_work(arguments, settings.model_copy(update=known)))
     else:
         _exit(_call("rlaunch", arguments, settings))
 
@@ -105,7 +108,7 @@ def _recover(settings: VtcSettings) -> bool:
 def _call(name: str, arguments: Sequence[str], settings: VtcSettings) -> int:
     """Call a command of FireWorks as if its files named the database of the settings."""
     module: Any = importlib.import_module(f"fireworks.scripts.{name}_run")
-    if _has_database(settings):
+    if _address(settings) is not None:
         module.LaunchPad = _launchpad_of(settings)
     if name == "rlaunch":
         for launch in ("rapidfire", "launch_multiprocess"):
@@ -132,14 +135,25 @@ def _launchpad_of(settings: VtcSettings) -> Any:
     return Configured
 
 
-def _has_database(settings: VtcSettings) -> bool:
+def _address(settings: VtcSettings) -> str | None:
+    """
+    Return the database's address, or None where FireWorks' own files name one.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is neither: FireWorks would take whatever listens on its default port.
+    """
+    from fireworks.fw_config import LAUNCHPAD_LOC
+
     from vtc_flows.stores.connection import database_uri
 
     try:
-        database_uri(settings)
+        return database_uri(settings)
     except ConfigurationError:
-        return False
-    return True
+        if LAUNCHPAD_LOC is None:
+            raise
+        return None
 
 
 def _use_configuration() -> None:
