@@ -123,14 +123,15 @@ def _call(name: str, arguments: Sequence[str], settings: VtcSettings) -> int:
 def _launchpad_of(settings: VtcSettings) -> Any:
     """Return what stands for FireWorks' class in its command: it makes the one launchpad."""
     from vtc_flows.workflow.launchpad import open_launchpad
+    from vtc_flows.workflow.lost import WatchfulLaunchPad
 
     class Configured:
         def __new__(cls, *_: Any, strm_lvl: str = "INFO", **__: Any) -> Any:
-            return open_launchpad(settings, log_level=strm_lvl)
+            return open_launchpad(settings, log_level=strm_lvl, kind=WatchfulLaunchPad)
 
         @staticmethod
         def from_file(*_: Any) -> Any:
-            return open_launchpad(settings, log_level="INFO")
+            return open_launchpad(settings, log_level="INFO", kind=WatchfulLaunchPad)
 
     return Configured
 

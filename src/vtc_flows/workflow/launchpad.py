@@ -18,7 +18,9 @@ FIREWORK_INDEXES = ["spec.material_id"]
 WORKFLOW_INDEXES = ["metadata.claims"]
 
 
-def open_launchpad(settings: VtcSettings, *, log_level: str = "CRITICAL") -> LaunchPad:
+def open_launchpad(
+    settings: VtcSettings, *, log_level: str = "CRITICAL", kind: type[LaunchPad] = LaunchPad
+) -> LaunchPad:
     """
     Return the launchpad.
 
@@ -28,6 +30,8 @@ def open_launchpad(settings: VtcSettings, *, log_level: str = "CRITICAL") -> Lau
         Say where; see `vtc_flows.stores.connection.database_uri`.
     log_level : str
         What FireWorks prints.
+    kind : type
+        Its class.
 
     Raises
     ------
@@ -39,7 +43,7 @@ def open_launchpad(settings: VtcSettings, *, log_level: str = "CRITICAL") -> Lau
     limits = {"serverSelectionTimeoutMS": round(1000 * settings.database_timeout_s)}
     if "serverselectiontimeoutms" in uri.lower():
         limits = {}
-    return LaunchPad(
+    return kind(
         host=uri,
         uri_mode=True,
         name=database.name,

@@ -9,6 +9,7 @@ that nobody will open. Results are safe in any case: what was computed is not co
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fireworks import LaunchPad
+from fireworks import FWorker, LaunchPad
 from fireworks.core.launchpad import WFLock
 from fireworks.fw_config import RUN_EXPIRATION_SECS
 from pymongo.errors import DuplicateKeyError
@@ -25,6 +26,7 @@ from vtc_flows.stores.collections import utc_stamp
 
 _LEASE = timedelta(seconds=60)
 _LOCK_S = 5.0
+_LOOK_S = 60.0
 _SETTLED_S = 60.0  # what a living worker does between two writes takes milliseconds
 _ACTIVE = ("READY", "RESERVED", "RUNNING", "PAUSED")
 _OVER = ("COMPLETED", "FIZZLED")
@@ -90,6 +92,20 @@ def count_lost(launchpad: LaunchPad, *, silent_s: float | None = None) -> int:
     return count
 
 
+class WatchfulLaunchPad(LaunchPad):  # type: ignore[misc]
+    """A launchpad whose workers, when they find nothing to do, look for what the dead have left."""
+
+    _look_at = 0.0
+
+    def run_exists(self, fworker: FWorker | None = None) -> bool:
+        """Say whether something can be run; where there seems to be nothing, look further."""
+        exists = bool(super().run_exists(fworker))
+        if exists or time.monotonic() < self._look_at:
+            return exists
+        self._look_at = time.monotonic() + min(_LOOK_S, RUN_EXPIRATION_SECS)
+        return bool(recover_lost(self)) and bool(super().run_exists(fworker))
+
+
 def announce(launchpad: LaunchPad, fw_id: int) -> None:
     """Let a worker say of the firework it runs after what silence it is to be taken for dead."""
     running = {"fw_id": fw_id, "state": "RUNNING"}
@@ -127,7 +143,8 @@ def _rerun_lost(launchpad: LaunchPad, now: datetime, silent_s: float | None) -> 
             "state_history": launch["state_history"],
         }
         # not `mark_fizzled`: it would start the records of the crystal without this site
-        if launchpad.launches.update_one(same, {"$set": {"state": "FIZZLED"}}).modified_count:
+        ended = {"$set": {"state": "FIZZLED", "lost": True}}  # whoever comes next goes on from here
+        if launchpad.launches.update_one(same, ended).modified_count:
             running = {
                 "fw_id": launch["fw_id"],
                 "state": "RUNNING",
@@ -154,13 +171,17 @@ def _free_taken(launchpad: LaunchPad, cutoff: datetime) -> Iterator[int]:
 
 def _finish(launchpad: LaunchPad, cutoff: datetime) -> Iterator[int]:
     """Tell workflows what has become of their fireworks."""
-    over = {"launch_id": 1, "fw_id": 1, "state_history": 1}
+    over = {"launch_id": 1, "fw_id": 1, "state_history": 1, "lost": 1}
     running = launchpad.fireworks.find({"state": "RUNNING"}, {"fw_id": 1, "launches": 1})
     launches = {launch: each["fw_id"] for each in running for launch in each["launches"]}
     for launch in launchpad.launches.find(
         {"launch_id": {"$in": list(launches)}, "state": {"$in": list(_OVER)}}, over
     ):
-        if _heard(launch["state_history"][-1]) <= cutoff.isoformat():
+        if launch.get("lost"):  # by someone who died before it was let be run again
+            _unlock(launchpad, launch["fw_id"])
+            launchpad.rerun_fw(launch["fw_id"])
+            yield launch["fw_id"]
+        elif _heard(launch["state_history"][-1]) <= cutoff.isoformat():
             _unlock(launchpad, launch["fw_id"])
             launchpad._refresh_wf(launch["fw_id"])
             yield launch["fw_id"]
