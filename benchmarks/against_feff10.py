@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from vtc_flows.feff.feff10 import DIRECTIONS
 from vtc_flows.feff.feffinp import parse_feff_input
 from vtc_flows.feff.registry import create_engine
 from vtc_flows.physics.sams import gram, sams
@@ -26,15 +27,6 @@ from vtc_flows.physics.tensors import along, from_polarizations
 from vtc_flows.settings import load_settings
 
 RECORDED = Path(__file__).parents[1] / "tests" / "data" / "feff10"
-_DIAGONAL = 0.5**0.5
-POLARIZATIONS = {
-    "x": (1.0, 0.0, 0.0),
-    "y": (0.0, 1.0, 0.0),
-    "z": (0.0, 0.0, 1.0),
-    "xy": (_DIAGONAL, _DIAGONAL, 0.0),
-    "xz": (_DIAGONAL, 0.0, _DIAGONAL),
-    "yz": (0.0, _DIAGONAL, _DIAGONAL),
-}
 
 
 @dataclass(frozen=True)
@@ -66,9 +58,9 @@ def compare(name: str) -> Comparison:
     case = recorded_case(name)
     engine = create_engine("feff8l", load_settings())
     (spectrum,) = engine.run_site(parse_feff_input(case["feff_inp"], name).site)
-    recorded = {key: np.array(case["spectra"][key]["mu"]) for key in POLARIZATIONS}
+    recorded = {key: np.array(case["spectra"][key]["mu"]) for key in DIRECTIONS}
     largest, relative = {}, {}
-    for key, direction in POLARIZATIONS.items():
+    for key, direction in DIRECTIONS.items():
         difference = along(spectrum.tensor, direction) - recorded[key]
         largest[key] = float(np.abs(difference).max() / recorded[key].max())
         relative[key] = float(np.linalg.norm(difference) / np.linalg.norm(recorded[key]))
@@ -96,7 +88,7 @@ def compare(name: str) -> Comparison:
 
 def table(comparisons: list[Comparison]) -> str:
     """Return the comparisons as Markdown."""
-    head = ["crystal", "E_F, eV (FEFF10)", *POLARIZATIONS, "worst L2", "SAMS (FEFF10)", "off by"]
+    head = ["crystal", "E_F, eV (FEFF10)", *DIRECTIONS, "worst L2", "SAMS (FEFF10)", "off by"]
     head += ["CPU s: SCF", "phases", "FMS", "whole site", "FEFF10", "ratio"]
     rows = [head, ["---"] * len(head)]
     for c in comparisons:
@@ -105,7 +97,7 @@ def table(comparisons: list[Comparison]) -> str:
             [
                 c.name.replace("_", " "),
                 f"{c.fermi_ev[0]:.3f} ({c.fermi_ev[1]:.3f})",
-                *(f"{c.largest[key]:.1e}" for key in POLARIZATIONS),
+                *(f"{c.largest[key]:.1e}" for key in DIRECTIONS),
                 f"{max(c.relative_l2.values()):.1e}",
                 f"{c.sams[0]:.4f} ({c.sams[1]:.4f})",
                 f"{abs(c.sams[0] / c.sams[1] - 1):.2%}",

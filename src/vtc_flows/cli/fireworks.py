@@ -59,7 +59,7 @@ def rlaunch(arguments: tuple[str, ...]) -> None:
     workers have left behind, and leaves no launch folders.
     """
     _use_configuration()
-    from vtc_flows.workflow.firetask import ONE_THREAD
+    from vtc_flows.feff.processes import ONE_THREAD
 
     os.environ.update(ONE_THREAD)
     settings = load_settings()

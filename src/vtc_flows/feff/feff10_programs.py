@@ -37,6 +37,7 @@ from vtc_flows.feff.feff10_output import (
     XMU_FILE,
     require_no_error_file,
 )
+from vtc_flows.feff.processes import ONE_THREAD, children_cpu_s
 from vtc_flows.settings import VtcSettings
 
 #: What a spectrum needs, in the order in which it runs.
@@ -95,9 +96,7 @@ _STORAGE_WORDS = {
     "Stale file handle": "the folder was removed, or the network below it fails",
 }
 _ENVIRONMENT = {
-    **dict.fromkeys(
-        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"), "1"
-    ),
+    **ONE_THREAD,
     "GFORTRAN_UNBUFFERED_PRECONNECTED": "y",  # so that its iterations are seen as they come
 }
 
@@ -238,7 +237,7 @@ class ProgramRunner:
             If its log cannot be written or the disk is full.
         """
         self.last_log = log = self._folder / f"{program}.log"
-        before = _children_cpu_s()
+        before = children_cpu_s()
         try:
             for name in (ERROR_FILE, *MAKES.get(program, ())):
                 (self._folder / name).unlink(missing_ok=True)
@@ -264,7 +263,7 @@ class ProgramRunner:
             ):  # what a launcher left behind ends with it
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait(_END_GRACE_S)
-            spent = _children_cpu_s() - before
+            spent = children_cpu_s() - before
             self.cpu_s[program] = self.cpu_s.get(program, 0.0) + spent
         self._judge(program, process.returncode, log)
 
@@ -382,8 +381,3 @@ def _signalled(program: str, number: int, tail: str) -> EngineCrashError:
             reason="stack_limit",
         )
     return EngineCrashError(f"FEFF10's {program} was ended by {name}", log_tail=tail)
-
-
-def _children_cpu_s() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime

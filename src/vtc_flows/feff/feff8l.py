@@ -8,7 +8,6 @@ Each site runs in a fresh process. The potentials are made in that process throu
 from __future__ import annotations
 
 import json
-import resource
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +26,7 @@ from vtc_flows.errors import (
 from vtc_flows.feff.cluster_input import site_input
 from vtc_flows.feff.discovery import Feff8lInstallation, find_feff8l
 from vtc_flows.feff.engine import EngineFacts, ScfFacts, SiteSpectrum
+from vtc_flows.feff.processes import children_cpu_s
 from vtc_flows.feff.recovery import FEFF8L_LADDER, Step, recover
 from vtc_flows.feff.run_folder import require_scratch, run_folder
 from vtc_flows.feff.site_input import FEFF8L_LIMITS, SiteInput
@@ -145,7 +145,7 @@ class Feff8lEngine:
                 f"the card {site.extra_cards[0]!r} would change the result and is not supported by "
                 "the engine feff8l: remove it, or use --engine feff10"
             )
-        before_s = _children_cpu_s()
+        before_s = children_cpu_s()
         with run_folder(run_dir, scratch=self._scratch, keep=self._keep) as folder:
             found = recover(
                 site,
@@ -155,7 +155,7 @@ class Feff8lEngine:
                 limits=FEFF8L_LIMITS,
                 kept=self._keep or run_dir is not None,
             )
-        spent_s = _children_cpu_s() - before_s
+        spent_s = children_cpu_s() - before_s
         return [
             replace(
                 spectrum,
@@ -242,9 +242,3 @@ def from_settings(settings: VtcSettings) -> Feff8lEngine:
         scratch_directory=settings.scratch_directory,
         keep_scratch=settings.keep_scratch,
     )
-
-
-def _children_cpu_s() -> float:
-    """Return the CPU seconds of all worker processes that have ended."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime

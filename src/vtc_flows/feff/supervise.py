@@ -19,6 +19,7 @@ from typing import Any
 
 from vtc_flows import errors
 from vtc_flows.errors import EngineCrashError, EngineError, EngineTimeoutError, StorageError
+from vtc_flows.feff.processes import ONE_THREAD
 from vtc_flows.feff.watch import Progress
 
 LOG_FILE = "feff.log"
@@ -27,9 +28,6 @@ _LOG_TAIL_LINES = 12
 #: No fault of the program's own ends it by one of these: a user, a batch system, or the kernel
 #: for want of memory.
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM)
-_ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"), "1"
-)
 
 
 def run_worker(run_dir: Path, *, timeout_s: float, progress: Progress) -> dict[str, Any]:
@@ -69,7 +67,7 @@ def run_worker(run_dir: Path, *, timeout_s: float, progress: Progress) -> dict[s
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=run_dir,
-            env={**os.environ, **_ONE_THREAD},
+            env={**os.environ, **ONE_THREAD},
             pass_fds=[write_end],
             start_new_session=True,  # an interrupt is ours to handle, then ours to pass on
         )

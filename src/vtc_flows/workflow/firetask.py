@@ -26,6 +26,7 @@ from jobflow.managers.fireworks import JobFiretask
 from monty.json import MontyEncoder
 
 from vtc_flows.errors import ConfigurationError, StorageError
+from vtc_flows.feff.processes import ONE_THREAD
 from vtc_flows.settings import VtcSettings, load_settings
 from vtc_flows.stores.connection import MongoDatabase, open_database
 from vtc_flows.stores.jobs import job_store
@@ -33,11 +34,6 @@ from vtc_flows.stores.records import ARRAYS, references, remove_arrays, save_doc
 from vtc_flows.workflow.lost import announce
 
 logger = logging.getLogger(__name__)
-
-#: Numerical libraries of an engine's processes keep to one core: there are many workers.
-ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"), "1"
-)
 
 
 @explicit_serialize
