@@ -6,8 +6,8 @@ import pytest
 
 from vtc_flows.errors import StorageError
 from vtc_flows.schemas import SamsRecord, SamsSettings, XesSettings
-from vtc_flows.stores.collections import prepare
-from vtc_flows.stores.records import load_records, references, save_record
+from vtc_flows.stores.collections import SAMS, prepare
+from vtc_flows.stores.records import load_records, references, save_document, save_record
 from vtc_flows.workflow.batch import plan, run_task
 from vtc_flows.workflow.flows import PolarizedXesFlowMaker
 from vtc_flows.workflow.jobs import SiteXesMaker
@@ -100,6 +100,28 @@ def test_many_writers_of_one_record(database, compute):
         writer.join()
     assert not errors
     assert list(load_records(database)) == [record]
+
+
+def test_the_slower_of_two_first_writers_replaces_what_the_faster_one_wrote(database):
+    prepare(database)
+    start = threading.Barrier(8)
+    errors = []
+
+    def write(name: str) -> None:
+        start.wait()
+        try:
+            assert save_document(database, {"record_id": name, "state": "complete"})
+        except StorageError as error:
+            errors.append(error)
+
+    for turn in range(20):
+        writers = [threading.Thread(target=write, args=(f"r{turn}",)) for _ in range(8)]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+    assert [error for error in errors if "all the time" not in str(error)] == []
+    assert database[SAMS.name].count_documents({}) == 20
 
 
 def test_arrays_that_are_gone_are_told(database, compute):

@@ -76,7 +76,7 @@ def save_document(database: MongoDatabase, document: Mapping[str, Any]) -> bool:
             old = collection.find_one({"record_id": record_id})
             if old is None:
                 try:
-                    collection.insert_one(stamped)
+                    collection.insert_one({**stamped})  # it gives what it gets an `_id`
                     return True
                 except DuplicateKeyError:  # another writer was faster
                     continue
