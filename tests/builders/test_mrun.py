@@ -107,18 +107,28 @@ def test_mrun_makes_what_a_single_process_makes(serial, campaign, processes):
             build(kind())
 
 
-def test_mrun_in_distributed_mode(serial, derived_before):
-    campaign = derived_before("SamsBuilder")
+@pytest.mark.parametrize(
+    ("kind", "collection"),
+    [
+        (FeatureBuilder, "features"),
+        (SiteSpectraBuilder, "site_spectra"),
+        (SamsBuilder, "sams"),
+        (ExponentBuilder, "exponents"),
+    ],
+)
+def test_mrun_in_distributed_mode(serial, derived_before, tmp_path, kind, collection):
+    campaign = derived_before(kind.__name__)
     # one builder: a manager's workers leave when its first one is done
-    file = ROOT / "builders" / "3_sams.json"
+    file = tmp_path / "one.json"
+    file.write_text(json.dumps([kind().as_dict()]))
     address = ("-u", "tcp://127.0.0.1", "-p", free_port())
     manager = start(*address, "-N", 4, "-w", 2, file)
     workers = [start(*address, "-n", 1, file) for _ in range(2)]
     outputs = [finish(each) for each in (manager, *workers)]
     assert "failed with error" not in "".join(outputs)
-    assert everything(campaign)["sams"] == serial["sams"]
+    assert everything(campaign)[collection] == serial[collection]
     with nothing_written(campaign):
-        build(SamsBuilder())
+        build(kind())
 
 
 @pytest.mark.parametrize("parts", [1, 3, 4, 100])
