@@ -22,11 +22,14 @@ class CollectionPlan:
         Fields that tell its documents apart; the database refuses a second one of the same.
     indexed : tuple of str
         Further fields that are searched for.
+    together : tuple of tuple of str
+        Fields that are searched for and sorted by at once.
     """
 
     name: str
     key: tuple[str, ...]
     indexed: tuple[str, ...] = ()
+    together: tuple[tuple[str, ...], ...] = ()
 
 
 MATERIALS = CollectionPlan(
@@ -47,7 +50,13 @@ SITE_SPECTRA = CollectionPlan(
     "site_spectra", ("spectrum_id",), ("material_id", "element", "last_updated", _GROUP)
 )
 SAMS = CollectionPlan(
-    "sams", ("record_id",), ("material_id", "element", "state", "sams", "last_updated", _GROUP)
+    "sams",
+    ("record_id",),
+    (
+        *("material_id", "element", "state", "sams", "last_updated", _GROUP),
+        "provenance.structure.sites.species.element",  # for what else the crystal holds
+    ),
+    (("state", "sams", "record_id"), ("state", "fms_atoms", "material_id", "element")),
 )
 FEATURES = CollectionPlan(
     "features", ("record_id",), ("material_id", "element", "last_updated", _GROUP)
@@ -58,7 +67,12 @@ EXPONENTS = CollectionPlan(
 DATASETS = CollectionPlan("datasets", ("dataset_id",), ("name", "last_updated", _GROUP))
 EXPONENT_CURVES = CollectionPlan("exponent_curves", ("curve_id",), ("last_updated", _GROUP))
 MODELS = CollectionPlan("models", ("model_id",), ("last_updated",))
-PREDICTIONS = CollectionPlan("predictions", ("record_id", "model_id"), ("model_id", "last_updated"))
+PREDICTIONS = CollectionPlan(
+    "predictions",
+    ("record_id", "model_id"),
+    ("model_id", "material_id", "last_updated", _GROUP),
+    (("model_id", "value", "record_id"),),
+)
 SUBMISSIONS = CollectionPlan("submissions", ("claim",), ("material_id", "state"))
 
 #: Arrays, in GridFS: too long for documents that are listed and searched.
@@ -87,9 +101,13 @@ def prepare(database: MongoDatabase) -> None:
             wanted = [
                 IndexModel([(field, 1)], name=field.replace(".", "_")) for field in plan.indexed
             ]
+            wanted += [
+                IndexModel([(field, 1) for field in fields], name="_".join(fields))
+                for fields in plan.together
+            ]
             if plan.key != ("_id",):
-                fields = [(field, 1) for field in plan.key]
-                wanted.append(IndexModel(fields, name="key", unique=True))
+                keys = [(field, 1) for field in plan.key]
+                wanted.append(IndexModel(keys, name="key", unique=True))
             database[plan.name].create_indexes(wanted)
 
 
