@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from vtc_flows.schemas.dataset import SplitSettings
 from vtc_flows.schemas.xes import SamsSettings, XesSettings
@@ -25,7 +25,17 @@ class TrainSettings(_Document):
     n_draws: int = Field(default=100, ge=1, description="Random hyper-parameters that are tried.")
     n_folds: int = Field(default=5, ge=2, description="Of the cross-validation.")
     n_repeats: int = Field(default=30, ge=1, description="Permutations for each importance.")
-    seed: int = 0
+    n_trees: tuple[int, int] = Field(
+        default=(300, 700), description="Least trees of a forest, and one more than most."
+    )
+    seed: int = Field(default=0, ge=0, lt=2**31)
+
+    @field_validator("n_trees")
+    @classmethod
+    def _rising(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if not 1 <= value[0] < value[1]:
+            raise ValueError("the least number of trees is 1 or more, and below the other")
+        return value
 
 
 class PartScores(_Document):
@@ -51,7 +61,6 @@ class SearchDoc(_Document):
     n_folds: int
     cv_r2: float = Field(description="Mean over the folds, of the best.")
     cv_r2_std: float
-    seconds: float
 
 
 class BalancedDoc(_Document):

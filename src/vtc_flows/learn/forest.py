@@ -1,0 +1,255 @@
+"""Random forests: the space they are searched in, and what a finished one gives for a row."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import randint, uniform
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.model_selection import ParameterSampler
+from sklearn.tree import DecisionTreeRegressor
+from sklearn.tree._tree import Tree
+
+from vtc_flows.errors import InputError
+from vtc_flows.learn.matrix import FloatArray, LearningData
+
+Parameters = dict[str, bool | int | float | str]
+
+_LOWEST_SAMPLES, _HIGHEST_SAMPLES = 0.6, 0.8
+
+
+def search_space(n_trees: tuple[int, int] = (300, 700)) -> dict[str, Any]:
+    """
+    Return the hyper-parameters that are tried.
+
+    Parameters
+    ----------
+    n_trees : (int, int)
+        Least, and one more than most.
+
+    Returns
+    -------
+    dict
+        Lists and distributions as scikit-learn's `ParameterSampler` takes them.
+
+    Notes
+    -----
+    Space of the VtC-XES anisotropy paper, section 2.7. Its ``uniform(0.6, 0.8)`` for
+    ``max_samples`` is read as the interval from 0.6 to 0.8: scipy's function of that name would
+    go up to 1.4, and no forest draws more than all rows. ``randint`` leaves out its upper end, as
+    scipy's. Of eight features "sqrt" and 0.3 both are two, "log2" is three.
+
+    Examples
+    --------
+    >>> low, high = search_space()["max_samples"].support()
+    >>> round(float(low), 12), round(float(high), 12)
+    (0.6, 0.8)
+    """
+    return {
+        "bootstrap": [True],
+        "criterion": ["squared_error"],
+        "max_depth": [6, 8, 10, 12],
+        "max_features": ["sqrt", "log2", 0.3],
+        "max_samples": uniform(_LOWEST_SAMPLES, _HIGHEST_SAMPLES - _LOWEST_SAMPLES),
+        "min_samples_leaf": randint(5, 25),
+        "min_samples_split": randint(10, 50),
+        "n_estimators": randint(*n_trees),
+    }
+
+
+def draws(count: int, seed: int, n_trees: tuple[int, int] = (300, 700)) -> list[Parameters]:
+    """
+    Return hyper-parameters at random; the first of more draws are those of fewer.
+
+    Examples
+    --------
+    >>> draws(3, seed=0)[:2] == draws(2, seed=0)
+    True
+    """
+    sampler = ParameterSampler(search_space(n_trees), count, random_state=seed)
+    return [{key: _plain(value) for key, value in sorted(drawn.items())} for drawn in sampler]
+
+
+@dataclass(frozen=True, eq=False)
+class Forest:
+    """
+    A trained forest as the numbers that it is made of.
+
+    Attributes
+    ----------
+    n_features : int
+    starts : ndarray of int of shape (n_trees + 1,)
+        Where each tree's nodes begin in the other arrays.
+    left, right : ndarray of int of shape (n_nodes,)
+        Number of the next node within the tree; -1 in a leaf.
+    feature : ndarray of int of shape (n_nodes,)
+        Column that is compared; negative in a leaf.
+    threshold : ndarray of shape (n_nodes,)
+        Rows up to it go left.
+    missing_left : ndarray of int of shape (n_nodes,)
+        1 where rows without that feature go left.
+    value : ndarray of shape (n_nodes,)
+        Mean target of the node's training rows.
+    impurity : ndarray of shape (n_nodes,)
+        Variance of their targets.
+    """
+
+    n_features: int
+    starts: NDArray[np.int64]
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+    feature: NDArray[np.int64]
+    threshold: FloatArray
+    missing_left: NDArray[np.int64]
+    value: FloatArray
+    impurity: FloatArray
+
+    def __post_init__(self) -> None:
+        self._check()
+        object.__setattr__(self, "_trees", [self._tree(k) for k in range(self.n_trees)])
+
+    @property
+    def n_trees(self) -> int:
+        """Return how many trees it has."""
+        return len(self.starts) - 1
+
+    @classmethod
+    def of(cls, trained: RandomForestRegressor) -> Forest:
+        """Return scikit-learn's forest."""
+        trees = [one.tree_ for one in trained.estimators_]
+        states = [tree.__getstate__()["nodes"] for tree in trees]
+        nodes = np.concatenate(states)
+        return cls(
+            n_features=int(trained.n_features_in_),
+            starts=np.cumsum([0, *(len(state) for state in states)]),
+            left=nodes["left_child"].astype(np.int64),
+            right=nodes["right_child"].astype(np.int64),
+            feature=nodes["feature"].astype(np.int64),
+            threshold=nodes["threshold"].astype(np.float64),
+            missing_left=nodes["missing_go_to_left"].astype(np.int64),
+            value=np.concatenate([tree.value[:, 0, 0] for tree in trees]),
+            impurity=nodes["impurity"].astype(np.float64),
+        )
+
+    def moments(self, features: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """
+        Return what the forest says of rows, and how far targets like theirs are spread.
+
+        Parameters
+        ----------
+        features : ndarray of shape (n, n_features)
+            NaN where missing.
+
+        Returns
+        -------
+        mean : ndarray of shape (n,)
+            Mean over the trees of the leaves' values, as scikit-learn's ``predict``.
+        spread : ndarray of shape (n,)
+            Standard deviation of the mixture of the training targets in these leaves: the square
+            root of mean(variance + value^2) - mean(value)^2.
+
+        Notes
+        -----
+        Trees are summed in their order, so that the result is the same to the last digit whatever
+        the number of threads that trained them. The mixture is that of quantile regression
+        forests (Meinshausen, J. Mach. Learn. Res. 7, 983 (2006)), by its variance alone.
+        """
+        rows = np.ascontiguousarray(features, dtype=np.float32)  # as scikit-learn compares
+        if rows.ndim != 2 or rows.shape[1] != self.n_features:
+            raise InputError(f"features of shape {rows.shape}: {self.n_features} columns expected")
+        if np.isinf(rows).any():
+            raise InputError("a feature is infinite, or too large for 32 bits")
+        first, second = np.zeros(len(rows)), np.zeros(len(rows))
+        trees: list[Tree] = self.__dict__["_trees"]
+        for start, tree in zip(self.starts, trees, strict=False):
+            leaf = start + tree.apply(rows)
+            value = self.value[leaf]
+            first += value
+            second += self.impurity[leaf] + value * value
+        mean = first / self.n_trees
+        return mean, np.sqrt(np.maximum(second / self.n_trees - mean * mean, 0.0))
+
+    def _tree(self, number: int) -> Tree:
+        """Return a tree as scikit-learn runs it."""
+        part = slice(self.starts[number], self.starts[number + 1])
+        nodes = np.zeros(self.starts[number + 1] - self.starts[number], dtype=_node_type())
+        nodes["left_child"], nodes["right_child"] = self.left[part], self.right[part]
+        nodes["feature"], nodes["threshold"] = self.feature[part], self.threshold[part]
+        nodes["missing_go_to_left"] = self.missing_left[part]
+        nodes["impurity"] = self.impurity[part]
+        values = np.ascontiguousarray(self.value[part].reshape(-1, 1, 1))
+        tree = Tree(self.n_features, np.ones(1, dtype=np.intp), 1)
+        state = {"max_depth": len(nodes), "node_count": len(nodes)}
+        tree.__setstate__({**state, "nodes": nodes, "values": values})
+        return tree
+
+    def _check(self) -> None:
+        """Refuse nodes that would lead out of a tree: scikit-learn itself looks at none."""
+        each = (self.left, self.right, self.feature, self.missing_left)
+        whole = (self.starts, *each, self.threshold, self.value, self.impurity)
+        if any(part.ndim != 1 for part in whole):
+            raise InputError("the forest's arrays have more than one dimension")
+        sizes = {len(part) for part in whole[1:]}
+        lengths = np.diff(self.starts)
+        if (
+            len(self.starts) < 2
+            or self.starts[0] != 0
+            or (lengths < 1).any()
+            or sizes != {int(self.starts[-1])}
+        ):
+            raise InputError("the forest's arrays do not fit each other")
+        numbers = np.arange(self.starts[-1]) - np.repeat(self.starts[:-1], lengths)
+        ends = np.repeat(lengths, lengths)
+        leaf = self.left == -1
+        good_leaf = self.right == -1
+        # children come after their node, so that every way ends
+        good_node = (self.feature >= 0) & (self.feature < self.n_features)
+        for child in (self.left, self.right):
+            good_node &= (child > numbers) & (child < ends)
+        if not np.where(leaf, good_leaf, good_node).all():
+            raise InputError("a node of the forest leads nowhere")
+        if not np.isin(self.missing_left, (0, 1)).all():
+            raise InputError("a node of the forest has two ways for missing features")
+        if not (np.isfinite(self.value).all() and np.isfinite(self.impurity).all()):
+            raise InputError("a node of the forest has no finite value")
+        if np.isnan(self.threshold[~leaf]).any():
+            raise InputError("a node of the forest has no threshold")
+
+
+def fit(data: LearningData, parameters: Mapping[str, Any], *, seed: int, workers: int) -> Forest:
+    """
+    Train a forest.
+
+    Parameters
+    ----------
+    data : LearningData
+    parameters : mapping
+        Of scikit-learn's `RandomForestRegressor`.
+    seed : int
+    workers : int
+        Threads; the result does not depend on them.
+    """
+    forest = RandomForestRegressor(**parameters, random_state=seed, n_jobs=workers)
+    with warnings.catch_warnings():
+        # small shares of few rows: the card says that they are few
+        warnings.filterwarnings("ignore", "Using the fractional value max_samples", UserWarning)
+        forest.fit(data.features, data.target)
+    return Forest.of(forest)
+
+
+@cache
+def _node_type() -> np.dtype[Any]:
+    """Return how this version of scikit-learn lays out a node."""
+    tree = DecisionTreeRegressor(random_state=0).fit([[0.0], [1.0]], [0.0, 1.0]).tree_
+    found: np.dtype[Any] = tree.__getstate__()["nodes"].dtype
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
