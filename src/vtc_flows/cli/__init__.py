@@ -42,6 +42,14 @@ from vtc_flows.cli.lazy import LazyGroup
             "vtc_flows.cli.build:build",
             "Features, SAMS and data sets from what is stored.",
         ),
+        "predict": (
+            "vtc_flows.cli.predict:predict",
+            "SAMS of crystal structures by a model; needs no FEFF.",
+        ),
+        "screen": (
+            "vtc_flows.cli.screen:screen_command",
+            "Crystals of the database by their SAMS.",
+        ),
         "db": ("vtc_flows.cli.db:db", "A database for this machine, or the one configured."),
         "init": (
             "vtc_flows.cli.init:init",
