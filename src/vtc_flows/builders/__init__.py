@@ -7,6 +7,8 @@ Builders: from stored documents to stored documents, each time what changed and 
 * `DatasetBuilder`: sams -> datasets
 * `ExponentBuilder`: sams -> exponents
 * `ExponentCurveBuilder`: datasets and exponents -> exponent_curves
+* `models.ModelBuilder`: datasets -> models (not imported here: scikit-learn takes a second)
+* `predictions.PredictionBuilder`: features and models -> predictions (nor is this)
 """
 
 from __future__ import annotations

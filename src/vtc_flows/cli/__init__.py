@@ -42,6 +42,8 @@ from vtc_flows.cli.lazy import LazyGroup
             "vtc_flows.cli.build:build",
             "Features, SAMS and data sets from what is stored.",
         ),
+        "train": ("vtc_flows.cli.train:train", "A model from a data set, with its card."),
+        "models": ("vtc_flows.cli.train:models", "List, show and export trained models."),
         "predict": (
             "vtc_flows.cli.predict:predict",
             "SAMS of crystal structures by a model; needs no FEFF.",

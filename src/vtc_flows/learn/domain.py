@@ -27,6 +27,9 @@ _NEIGHBORS = 5
 _PERCENTILE = 99.0
 _DIGITS = 4
 
+#: A deviation of equal electronegativities is 4e-16 in one crystal and 0 in another.
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True, eq=False)
 class Domain:
@@ -101,7 +104,8 @@ class Domain:
             Absorbing element of each row.
         distance : ndarray of shape (n,)
         """
-        outside = (features < self.low) | (features > self.high)
+        margin = _ROUNDING * np.maximum(np.abs(self.low), np.abs(self.high))
+        outside = (features < self.low - margin) | (features > self.high + margin)
         outside |= np.isnan(features) & ~self.may_lack.astype(bool)
         outside |= ~np.isnan(features) & np.isnan(self.low)
         found: list[list[str]] = []
