@@ -22,6 +22,7 @@ from vtc_flows.builders import (
 )
 from vtc_flows.builders.derived import BuildReport, DerivedBuilder
 from vtc_flows.builders.files import write_files
+from vtc_flows.builders.predictions import PredictionBuilder
 from vtc_flows.builders.running import build as run_builder
 from vtc_flows.cli import options
 from vtc_flows.cli.calculation import interruptible
@@ -31,10 +32,12 @@ from vtc_flows.errors import InputError
 from vtc_flows.settings import load_settings
 from vtc_flows.stores.collections import prepare
 from vtc_flows.stores.connection import (
+    MongoDatabase,
     database_errors,
     open_database,
     server_of,
 )
+from vtc_flows.stores.screening import Screen, models_of
 
 ALL = "all"
 #: In the order in which one needs the other.
@@ -44,6 +47,7 @@ STEPS: dict[str, tuple[type[DerivedBuilder], ...]] = {
     "sams": (SamsBuilder,),
     "dataset": (DatasetBuilder,),
     "exponents": (ExponentBuilder, ExponentCurveBuilder),
+    "predictions": (PredictionBuilder,),
 }
 #: What a step takes beside what all take: option, and parameter of the builder.
 _MOMENTS = {"exponent": "moment_exponent", "moment_cutoff": "moment_cutoff_angstrom"}
@@ -51,6 +55,7 @@ _OPTIONS: dict[type[DerivedBuilder], dict[str, str]] = {
     FeatureBuilder: _MOMENTS,
     SamsBuilder: {**_MOMENTS, "window": "window_ev", "fwhm": "fwhm_ev"},
     DatasetBuilder: {"group_by": "group_by", "test_fraction": "test_fraction", "seed": "seed"},
+    PredictionBuilder: {"model": "model"},
 }
 _LINE_EVERY_S = 10.0
 
@@ -91,6 +96,11 @@ _LINE_EVERY_S = 10.0
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the split.")
 @click.option(
+    "--model",
+    metavar="NAME",
+    help="Whose predictions; for each cluster size the current one of the most rows if not given.",
+)
+@click.option(
     "--query", metavar="JSON", help="Which documents of its source; for one STEP at a time."
 )
 @click.option("--retry-failed", is_flag=True, help="Derive again what failed.")
@@ -114,9 +124,10 @@ def build(steps: Sequence[str], **given: Any) -> None:
     Derive documents in the database: what is new or changed, and no more.
 
     STEP is one of features (from materials), spectra (from jobs), sams (from spectra), dataset
-    (from SAMS), exponents (scan of the moments' exponent), or all, which is what happens without
-    any. Interrupted or killed, it goes on where it stopped. What cannot be derived is kept as a
-    document with its reason, and tried again when something changed, or with --retry-failed.
+    (from SAMS), exponents (scan of the moments' exponent), predictions (from features, where there
+    is a model: `vtc train`), or all, which is what happens without any. Interrupted or killed, it
+    goes on where it stopped. What cannot be derived is kept as a document with its reason, and
+    tried again when something changed, or with --retry-failed.
 
     Exit code 0: all that was to be done is done. 1: something was tried and failed.
     """
@@ -124,6 +135,7 @@ def build(steps: Sequence[str], **given: Any) -> None:
     settings = load_settings()
     database = open_database(settings)
     prepare(database)
+    chosen = _with_models(chosen, database, is_asked_for="predictions" in steps)
     reports: dict[str, tuple[BuildReport, float]] = {}
 
     def kept() -> str:
@@ -133,6 +145,8 @@ def build(steps: Sequence[str], **given: Any) -> None:
         for builder in chosen:
             started = time.monotonic()
             name = type(builder).__name__
+            if name in reports:  # predictions of a second model
+                name += f" {len(reports)}"
             with _progress(name) as listener:
                 report = run_builder(builder, workers=given["workers"], listener=listener)
             reports[name] = (report, time.monotonic() - started)
@@ -161,6 +175,23 @@ def _builders(steps: Sequence[str], given: Mapping[str, Any]) -> list[DerivedBui
         if query and position == 0:
             common["query"] = query
         builders.append(kind(**own, **common))
+    return builders
+
+
+def _with_models(
+    chosen: Sequence[DerivedBuilder], database: MongoDatabase, *, is_asked_for: bool
+) -> list[DerivedBuilder]:
+    """Return the builders with one of predictions for each model that is screened."""
+    builders: list[DerivedBuilder] = []
+    for each in chosen:
+        if not isinstance(each, PredictionBuilder) or each.model is not None:
+            builders.append(each)
+            continue
+        models = models_of(database, Screen())
+        if not models and is_asked_for:
+            builders.append(each)  # it says that there is none
+        common = {key: getattr(each, key) for key in ("retry_failed", "rebuild", "query")}
+        builders += [PredictionBuilder(model=name, **common) for name in models]
     return builders
 
 

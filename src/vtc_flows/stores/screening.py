@@ -170,7 +170,7 @@ def models_of(database: MongoDatabase, wanted: Screen) -> dict[str, int]:
     fields = {"_id": 0, "model_id": 1, "dataset.fms_atoms": 1, "interval.coverage.level": 1}
     found = database[MODELS.name].find(query, fields)
     best: dict[int, Document] = {}
-    for each in found.sort([("dataset.n_rows", -1), ("model_id", 1)]):
+    for each in found.sort([("dataset.n_rows", -1), ("last_updated", -1), ("model_id", 1)]):
         best.setdefault(each["dataset"]["fms_atoms"], each)
     if not best and wanted.model is not None:
         names = sorted(database[MODELS.name].distinct("name"))
