@@ -137,7 +137,12 @@ def stranger():
     running: list[Server] = []
 
     def occupy(port: int) -> None:
-        server = Server(("127.0.0.1", port), HangUp)
+        while True:  # another process may call somebody from this very port for a while
+            try:
+                server = Server(("127.0.0.1", port), HangUp)
+                break
+            except OSError:
+                time.sleep(0.2)
         running.append(server)
         threading.Thread(target=server.serve_forever).start()
 

@@ -234,3 +234,10 @@ def test_what_the_queue_refuses_stays_ready(login, submit, structure_file):
     login.configure(queue="nowhere", rocket_launch="vtc rlaunch singleshot")
     assert "could not be submitted" in login.shell("qlaunch", "-r", "rapidfire")
     assert login.states() == {"READY": 1, "WAITING": 1}
+    for arguments in (("-r", "rapidfire"), ("singleshot",)):
+        with login.start("vtc", "qlaunch", *arguments) as process:
+            output, _ = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 2, output
+        (said,) = [line for line in output.splitlines() if "the queue took no job" in line]
+        assert "nvalid partition" in said
+    assert login.states() == {"READY": 1, "WAITING": 1}

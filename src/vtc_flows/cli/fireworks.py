@@ -20,6 +20,7 @@ import click
 from pydantic import SecretStr
 
 from vtc_flows.cli.lazy import printable
+from vtc_flows.cli.queueing import refusals_told
 from vtc_flows.errors import ConfigurationError, StorageError
 from vtc_flows.settings import VtcSettings, load_settings
 
@@ -44,9 +45,15 @@ def lpad(arguments: tuple[str, ...]) -> None:
 @click.command(context_settings=_CONTEXT, add_help_option=False)
 @_passed_on
 def qlaunch(arguments: tuple[str, ...]) -> None:
-    """Run FireWorks' qlaunch: submit workers to a queue."""
+    """
+    Run FireWorks' qlaunch: submit workers to a queue.
+
+    Beyond it, where the queue refuses a job the exit code is not 0, and its words are shown.
+    """
     _use_configuration()
-    _exit(_call("qlaunch", arguments, load_settings()))
+    with refusals_told():
+        code = _call("qlaunch", arguments, load_settings())
+    _exit(code)
 
 
 @click.command(context_settings=_CONTEXT, add_help_option=False)
