@@ -75,10 +75,6 @@ class PredictionBuilder(DerivedBuilder):
             span=span,
         )
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out the model: processes that derive are given what it said."""
-        return {**self.__dict__, "_trained": None}
-
     def connect(self) -> None:
         """Connect the stores and load the model; a document is known by features and model."""
         from vtc_flows.builders.models import current_model  # takes scikit-learn; others need none
