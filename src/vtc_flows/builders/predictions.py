@@ -65,6 +65,7 @@ class PredictionBuilder(DerivedBuilder):
         self.predictions = predictions or collection_store(PREDICTIONS)
         self.model = model
         self._trained: TrainedModel | None = None
+        self._known_card: ModelCard | None = None
         super().__init__(
             [self.features],
             self.predictions,
@@ -84,6 +85,7 @@ class PredictionBuilder(DerivedBuilder):
         self.predictions._collection.create_index(fields, name="key", unique=True)
         self.report = BuildReport()
         self._trained = current_model(database_of(self.predictions), self.model)
+        self._known_card = self._trained.card
 
     def parameters(self) -> dict[str, Any]:
         """Return the model's name; its version is a member of each group."""
@@ -155,7 +157,12 @@ class PredictionBuilder(DerivedBuilder):
 
     @property
     def _card(self) -> ModelCard:
-        return self._model.card
+        if self._known_card is None:  # a process that derives: its copy was made from the arguments
+            from vtc_flows.builders.models import load_card
+
+            self.predictions.connect()
+            self._known_card = load_card(database_of(self.predictions), self.model)
+        return self._known_card
 
 
 def _document(prediction: PredictionDoc) -> Document:
