@@ -19,6 +19,7 @@ from vtc_flows.schemas import RecordsDoc, SiteXesDoc, XesSettings, settings_hash
 from vtc_flows.settings import load_settings
 from vtc_flows.workflow.flows import PolarizedXesFlowMaker
 from vtc_flows.workflow.jobs import SiteXesMaker, site_cluster
+from vtc_flows.workflow.submission import prepare_submission, submit
 
 
 def site_document(structure, index, engine, settings) -> SiteXesDoc:
@@ -143,3 +144,22 @@ def test_a_real_failure_comes_back_from_its_document_alone(crystal):
     with pytest.raises(Exception, match="2 iterations") as caught:
         engine.run_site(SiteInput.from_json(failure.engine_input))
     assert caught.value.message == failure.message
+
+
+@pytest.mark.engine
+def test_a_site_that_needs_more_memory_than_it_may_use_fails_and_the_worker_lives_on(
+    fireworks, launchpad, database, record
+):
+    submission, _ = prepare_submission(
+        record("NiO"),
+        [],
+        PolarizedXesFlowMaker(site_maker=SiteXesMaker(settings=XesSettings(fms_atoms=(20,)))),
+    )
+    list(submit(launchpad, database, [submission], lambda *_: None))
+    here = {"VTC_DATA_DIRECTORY": str(load_settings().data_directory)}
+    # more than the worker itself has, less than FEFF's arrays need
+    fireworks("rlaunch", "rapidfire", VTC_SITE_MEMORY_GB="0.5", **here)
+    assert {each["state"] for each in launchpad.fireworks.find()} == {"COMPLETED"}
+    document = database.jobs.find_one({"output.failure": {"$ne": None}})
+    assert document["output"]["failure"]["reason"] == "crash"
+    assert database.sams.find_one()["state"] == "incomplete"
