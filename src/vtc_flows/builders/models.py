@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gridfs import GridFS
+from gridfs import GridFS, GridOut
+from gridfs.errors import CorruptGridFile
 
 from vtc_flows.builders.dataset import table_file
-from vtc_flows.builders.derived import FAILED, DerivedBuilder, Document, Group
+from vtc_flows.builders.derived import FAILED, DerivedBuilder, Document, Group, Made
 from vtc_flows.builders.places import collection_store
 from vtc_flows.errors import InputError, StorageError
 from vtc_flows.learn.model import TrainedModel, model_bytes, read_model
@@ -143,21 +144,12 @@ class ModelBuilder(DerivedBuilder):
         ours = model_name(name, self._settings)
         return {"model_id": f"{ours}-none", "name": ours, "current": True}
 
-    def write(self, documents: list[Document]) -> None:
-        """Write the models' files, then what refers to them."""
+    def update_targets(self, items: Sequence[Made]) -> None:
+        """Write the models' files, also where only these were lost, then what refers to them."""
         blobs = GridFS(database_of(self.models), BUCKET)
-        for document in documents:
-            file = document.pop(_FILE, None)
-            if file is None:
-                continue
-            name, digest = document["file"]["file_name"], document["file"]["sha256"]
-            if blobs.exists({"filename": name, "metadata.sha256": digest}):
-                continue
-            older = [each._id for each in blobs.find({"filename": name})]
-            blobs.put(bytes.fromhex(file), filename=name, metadata={"sha256": digest})
-            for one in older:
-                blobs.delete(one)
-        super().write(documents)
+        for document in (one for made in items for one in made.documents if _FILE in one):
+            _put(blobs, document["file"], bytes.fromhex(document.pop(_FILE)))
+        super().update_targets(items)
 
     def remove(self, names: list[str]) -> int:
         """Mark versions as replaced: they stay, but for what holds no model."""
@@ -168,6 +160,25 @@ class ModelBuilder(DerivedBuilder):
             these, {"$set": {"current": False, "build.builder": _SUPERSEDED}}
         )
         return n_failed
+
+
+def _put(blobs: GridFS, file: Mapping[str, Any], content: bytes) -> None:
+    """Write a file unless it is there as it should be."""
+    name, digest = file["file_name"], file["sha256"]
+    older = list(blobs.find({"filename": name}))
+    if older and hashlib.sha256(_read(older[-1])).hexdigest() == digest:
+        return
+    blobs.put(content, filename=name, metadata={"sha256": digest})
+    for one in older:
+        blobs.delete(one._id)
+
+
+def _read(file: GridOut | None) -> bytes:
+    """Return a file's content, none where it is missing or in parts that do not fit."""
+    try:
+        return b"" if file is None else file.read()
+    except CorruptGridFile:
+        return b""
 
 
 def finished(model: TrainedModel) -> tuple[ModelCard, bytes]:
@@ -231,7 +242,7 @@ def model_content(database: MongoDatabase, card: ModelCard) -> bytes:
         If it is missing, or not the one that was written.
     """
     file = GridFS(database, BUCKET).find_one({"filename": card.file.file_name})
-    content = b"" if file is None else file.read()
+    content = _read(file)
     if hashlib.sha256(content).hexdigest() != card.file.sha256:
         raise StorageError(
             f"the database has lost or changed {card.file.file_name}: vtc train --rebuild"

@@ -22,6 +22,7 @@ from vtc_flows.learn.matrix import FloatArray, LearningData
 Parameters = dict[str, bool | int | float | str]
 
 _LOWEST_SAMPLES, _HIGHEST_SAMPLES = 0.6, 0.8
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def search_space(n_trees: tuple[int, int] = (300, 700)) -> dict[str, Any]:
@@ -160,11 +161,13 @@ class Forest:
         the number of threads that trained them. The mixture is that of quantile regression
         forests (Meinshausen, J. Mach. Learn. Res. 7, 983 (2006)), by its variance alone.
         """
-        rows = np.ascontiguousarray(features, dtype=np.float32)  # as scikit-learn compares
-        if rows.ndim != 2 or rows.shape[1] != self.n_features:
-            raise InputError(f"features of shape {rows.shape}: {self.n_features} columns expected")
-        if np.isinf(rows).any():
+        if features.ndim != 2 or features.shape[1] != self.n_features:
+            raise InputError(
+                f"features of shape {features.shape}: {self.n_features} columns expected"
+            )
+        if (np.abs(features) > _LARGEST).any():
             raise InputError("a feature is infinite, or too large for 32 bits")
+        rows = np.ascontiguousarray(features, dtype=np.float32)  # as scikit-learn compares
         first, second = np.zeros(len(rows)), np.zeros(len(rows))
         trees: list[Tree] = self.__dict__["_trees"]
         for start, tree in zip(self.starts, trees, strict=False):

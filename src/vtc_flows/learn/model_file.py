@@ -52,9 +52,13 @@ def pack(text: str, arrays: Mapping[str, NDArray[Any]]) -> bytes:
     ('words', [0, 1, 2])
     """
     ours = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
-    content = _normalised(skops.io.dumps({"text": text, "arrays": ours}))
-    digest = hashlib.sha256(content).hexdigest().encode()
-    return content[:-2] + struct.pack("<H", _N_COMMENT) + _COMMENT + digest
+    return seal(_normalised(skops.io.dumps({"text": text, "arrays": ours})))
+
+
+def seal(archive: bytes) -> bytes:
+    """Return a zip archive without a comment with one: the digest of what is before it."""
+    digest = hashlib.sha256(archive).hexdigest().encode()
+    return archive[:-2] + struct.pack("<H", _N_COMMENT) + _COMMENT + digest
 
 
 def unpack(content: bytes) -> tuple[str, dict[str, NDArray[Any]]]:
