@@ -177,10 +177,8 @@ def _into_file(work: _Work, records: Iterator[StructureRecord], out: Path) -> No
 
         def missing() -> Iterator[StructureRecord]:
             nonlocal n_skipped
-            wanted = set(work.chosen.elements)
             for record in records:
-                there = [x for x in absorbers(record.structure) if not wanted or x in wanted]
-                if file.has(record.material_id, there):
+                if file.has(record.material_id, _elements(record, work.chosen.elements)):
                     n_skipped += 1
                 else:
                     yield record
@@ -197,6 +195,15 @@ def _into_file(work: _Work, records: Iterator[StructureRecord], out: Path) -> No
         f"crystals that cannot be used: {out} ({seconds:.1f} s)",
         err=True,
     )
+
+
+def _elements(record: StructureRecord, wanted: tuple[str, ...]) -> list[str]:
+    """Return the elements that are predicted; none where it has yet to be said why not."""
+    try:
+        there = absorbers(record.structure)
+    except VtcFlowsError:
+        return []
+    return [each for each in there if not wanted or each in wanted]
 
 
 def _tell(work: _Work, started: float) -> float:
