@@ -83,7 +83,7 @@ class Report:
 class Drill:
     """A database and workers in a folder of their own."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, takes_s: float = 0.0) -> None:
         self.folder = folder
         self.random = random.Random(seed)
         self.computed = folder / "computed"
@@ -94,6 +94,7 @@ class Drill:
             "FW_CONFIG_FILE": str(folder / "FW_config.yaml"),
             "PYTHONPATH": str(ROOT / "tests" / "support"),
             "ANALYTIC_LOG": str(self.computed),
+            "ANALYTIC_TAKES": str(takes_s),
             "OMP_NUM_THREADS": "1",
         }
         lines = [f"{key}: {json.dumps(value)}\n" for key, value in FIREWORKS.items()]
@@ -261,6 +262,7 @@ def main() -> None:
     parser.add_argument("--crystals", type=int, default=200)
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--kills", type=int, default=25)
+    parser.add_argument("--takes", type=float, default=0.0, metavar="S", help="seconds of a site")
     parser.add_argument("--kill-every", type=float, default=4.0, metavar="S")
     parser.add_argument("--restarts", type=int, default=2)
     parser.add_argument("--limit", type=float, default=1800.0, metavar="S")
@@ -269,7 +271,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="vtc-drill-") as place:
-        drill = Drill(Path(place), given.seed)
+        drill = Drill(Path(place), given.seed, given.takes)
         source = given.structures or copies(given.crystals, Path(place) / "crystals.jsonl")
         most = ("--limit", str(given.crystals), "--max-atoms", "40")
         if given.structures:

@@ -7,7 +7,8 @@ so everything around an engine can be tested with it. Use it as ``analytic_engin
 (`SHIFTED`): a comparison of the two has its figures in closed form. The environment steers its
 faults: ANALYTIC_FAIL names sites without convergence, ANALYTIC_INTERRUPT and ANALYTIC_BUG and
 ANALYTIC_SLOW name sites with that event (``1`` for any engine, ``analytic:1`` for one),
-ANALYTIC_LOG a file that gets a line for each calculation.
+ANALYTIC_LOG a file that gets a line for each calculation, ANALYTIC_TAKES the seconds that each
+takes.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class AnalyticEngine:
             raise KeyboardInterrupt
         if self._named("ANALYTIC_BUG", site):
             raise ZeroDivisionError("a bug")
+        time.sleep(float(os.environ.get("ANALYTIC_TAKES", "0")))
         if self._named("ANALYTIC_SLOW", site):
             time.sleep(60)
         progress("fms", 1, 1)
