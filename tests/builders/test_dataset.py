@@ -3,8 +3,8 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from builder_drill import Case, drill, nothing_written, touch
 from campaign import SIZES, STRUCTURES, material, read
-from drill import Case, drill, nothing_written, touch
 
 from vtc_flows.builders import DatasetBuilder, SamsBuilder
 from vtc_flows.builders.dataset import current_dataset, table_file

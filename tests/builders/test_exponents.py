@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from builder_drill import Case, drill, touch
 from campaign import SIZES, compute, read
-from drill import Case, drill, touch
 
 from vtc_flows.builders import (
     DatasetBuilder,

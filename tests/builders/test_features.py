@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from builder_drill import Case, differing, drill, nothing_written
 from campaign import STRUCTURES, material, read
-from drill import Case, differing, drill, nothing_written
 from pymatgen.core.structure import Structure
 
 from vtc_flows.builders import FeatureBuilder

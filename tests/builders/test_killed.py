@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from drill import nothing_written
+from builder_drill import nothing_written
 
 from vtc_flows import builders
 from vtc_flows.builders.running import build

@@ -4,9 +4,9 @@ import json
 
 import pytest
 import trained
+from builder_drill import nothing_written, touch
 from pymongo import ASCENDING
 
-from drill import nothing_written, touch
 from vtc_flows.builders import DatasetBuilder
 from vtc_flows.builders.models import ModelBuilder, current_model, list_cards, load_card
 from vtc_flows.builders.running import build

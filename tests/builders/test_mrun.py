@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from builder_drill import nothing_written
 from campaign import SIZES, STRUCTURES
-from drill import nothing_written
 
 from vtc_flows.builders import (
     DatasetBuilder,

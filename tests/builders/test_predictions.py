@@ -3,8 +3,8 @@ from __future__ import annotations
 import campaign as made
 import pytest
 import trained
+from builder_drill import Case, differing, drill, nothing_written
 
-from drill import Case, differing, drill, nothing_written
 from vtc_flows.builders import FeatureBuilder
 from vtc_flows.builders.predictions import PredictionBuilder
 from vtc_flows.builders.running import build

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from builder_drill import Case, differing, drill, nothing_written, touch
 from campaign import SIZES, STRUCTURES, compute, material, read
-from drill import Case, differing, drill, nothing_written, touch
 
 from vtc_flows.builders import SamsBuilder, SiteSpectraBuilder
 from vtc_flows.builders.running import build

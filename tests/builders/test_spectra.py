@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from builder_drill import Case, drill
 from campaign import SIZES, compute, read
-from drill import Case, drill
 
 from vtc_flows.builders import SiteSpectraBuilder
 from vtc_flows.builders.running import build

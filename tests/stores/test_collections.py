@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from pymongo.errors import DuplicateKeyError
 
+from vtc_flows.builders import FeatureBuilder
 from vtc_flows.stores.collections import ALL, prepare, utc_stamp
 
 
@@ -24,6 +25,17 @@ def test_a_key_is_there_once(database, plan):
     database[plan.name].insert_one({**document})
     with pytest.raises(DuplicateKeyError):
         database[plan.name].insert_one({**document})
+
+
+def test_indexes_that_a_builder_made_first_are_left_as_they_are(database):
+    FeatureBuilder().connect()
+    made = set(database.features.index_information())
+    assert {"record_id_1", "build.group_1"} <= made
+    prepare(database)
+    assert made < set(database.features.index_information())
+    database.features.insert_one({"record_id": "one"})
+    with pytest.raises(DuplicateKeyError):
+        database.features.insert_one({"record_id": "one"})
 
 
 def test_a_stamp_comes_back_as_it_went(database):

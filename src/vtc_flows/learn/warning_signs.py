@@ -64,7 +64,10 @@ def _quality(card: ModelCard) -> list[str]:
     if test.r2 is not None and test.r2 <= 0.0:
         found.append(f"test R2 is {test.r2:.2f}: no better than the mean of the test rows")
     if card.search.cv_r2 <= 0.0:
-        found.append(f"cross-validated R2 is {card.search.cv_r2:.2f}: no better than the mean of held-out rows")
+        found.append(
+            f"cross-validated R2 is {card.search.cv_r2:.2f}: no better than the mean of the rows "
+            "held out"
+        )
     for name, scores in card.baselines.items():
         theirs = scores.test.rmse
         if theirs is not None and test.rmse is not None and theirs <= test.rmse:

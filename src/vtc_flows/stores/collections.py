@@ -89,6 +89,8 @@ def prepare(database: MongoDatabase) -> None:
     """
     Make the collections' indexes where they are missing; there is no harm in doing it again.
 
+    An index on the same fields under another name will do: maggma names its own.
+
     Raises
     ------
     StorageError
@@ -108,7 +110,19 @@ def prepare(database: MongoDatabase) -> None:
             if plan.key != ("_id",):
                 keys = [(field, 1) for field in plan.key]
                 wanted.append(IndexModel(keys, name="key", unique=True))
-            database[plan.name].create_indexes(wanted)
+            collection = database[plan.name]
+            there = [
+                (list(index["key"]), index.get("unique", False))
+                for index in collection.index_information().values()
+            ]
+            missing = [
+                model
+                for model in wanted
+                if (list(model.document["key"].items()), model.document.get("unique", False))
+                not in there
+            ]
+            if missing:
+                collection.create_indexes(missing)
 
 
 def utc_stamp() -> datetime:
