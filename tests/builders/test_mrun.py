@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from builder_drill import nothing_written
 from campaign import SIZES, STRUCTURES
+from mrun import FILES, finish, start, unversioned
 
 from vtc_flows.builders import (
     DatasetBuilder,
@@ -22,9 +20,6 @@ from vtc_flows.builders import (
 )
 from vtc_flows.builders.running import build
 
-ROOT = Path(__file__).parents[2]
-FILES = sorted((ROOT / "builders").glob("*.json"))
-MRUN = Path(sys.executable).with_name("mrun")
 CLASSES = (
     *(FeatureBuilder, SiteSpectraBuilder, SamsBuilder, DatasetBuilder),
     *(ExponentBuilder, ExponentCurveBuilder),
@@ -32,7 +27,6 @@ CLASSES = (
 TARGETS = ("features", "site_spectra", "sams", "datasets", "exponents", "exponent_curves")
 #: Differ from run to run: times, and names of arrays.
 CHANGING = {"_id", "created_at", "last_updated", "blob_uuid"}
-LIMIT_S = 120
 
 
 def plain(content):
@@ -56,21 +50,6 @@ def everything(database) -> dict[str, list[dict]]:
     }
 
 
-def start(*arguments: object) -> subprocess.Popen:
-    command = [str(MRUN), "--no_bars", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def finish(process: subprocess.Popen) -> str:
-    try:
-        output, _ = process.communicate(timeout=LIMIT_S)
-    finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == 0, output
-    return output
-
-
 def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
@@ -88,12 +67,6 @@ def serial(built):
 def test_the_files_are_the_builders_with_their_defaults():
     found = [each for file in FILES for each in json.loads(file.read_text())]
     assert [each["@class"] for each in found] == [kind.__name__ for kind in CLASSES]
-
-    def unversioned(content):
-        if isinstance(content, dict):
-            return {k: unversioned(v) for k, v in content.items() if k != "@version"}
-        return [unversioned(v) for v in content] if isinstance(content, list) else content
-
     assert found == [unversioned(kind().as_dict()) for kind in CLASSES]
     assert "mongodb:" not in json.dumps(found)
 
