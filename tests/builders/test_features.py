@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from builder_drill import Case, differing, drill, nothing_written
 from campaign import STRUCTURES, material, read
 from pymatgen.core.structure import Structure
@@ -141,3 +142,12 @@ def test_processes_derive_the_same(campaign):
         del document["last_updated"]
     assert pooled == alone
     assert told == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_an_option_that_no_builder_has_is_an_error(database):
+    with pytest.raises(TypeError, match="FeatureBuilder takes no chunksize"):
+        FeatureBuilder(chunksize=3)
+    builder = FeatureBuilder(chunk_size=3, query={"elements": "Ti"}, span=["a", None])
+    again = FeatureBuilder.from_dict(builder.as_dict())
+    assert again.as_dict() == builder.as_dict()
+    assert (again.chunk_size, again.query, again.span) == (3, {"elements": "Ti"}, ["a", None])

@@ -5,14 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from gridfs import GridFS
 from maggma.core import Store
 from pymatgen.core.structure import Structure
 
 from vtc_flows import __version__
-from vtc_flows.builders.derived import FAILED, DerivedBuilder, Document, Group, stamp_text
+from vtc_flows.builders.derived import (
+    FAILED,
+    BuildOptions,
+    DerivedBuilder,
+    Document,
+    Group,
+    stamp_text,
+)
 from vtc_flows.builders.fingerprints import digest
 from vtc_flows.builders.places import collection_store
 from vtc_flows.crystal.prototypes import prototype
@@ -73,9 +80,11 @@ class DatasetBuilder(DerivedBuilder):
         Share of each element's rows in the test part.
     seed : int
         Of the split.
-    chunk_size, query, retry_failed, rebuild, span
-        See `DerivedBuilder`; the query is for ``sams``.
+    **build
+        See `BuildOptions`; the query is for ``sams``.
     """
+
+    groups_at_a_time = 1
 
     def __init__(
         self,
@@ -85,11 +94,7 @@ class DatasetBuilder(DerivedBuilder):
         group_by: GroupBy = "formula",
         test_fraction: float = 0.2,
         seed: int = 0,
-        chunk_size: int = 1,
-        query: Mapping[str, Any] | None = None,
-        retry_failed: bool = False,
-        rebuild: bool = False,
-        span: Sequence[str | None] | None = None,
+        **build: Unpack[BuildOptions],
     ) -> None:
         self.sams = sams or collection_store(SAMS)
         self.datasets = datasets or collection_store(DATASETS)
@@ -97,15 +102,7 @@ class DatasetBuilder(DerivedBuilder):
         self.test_fraction = test_fraction
         self.seed = seed
         self._split = SplitSettings(group_by=group_by, test_fraction=test_fraction, seed=seed)
-        super().__init__(
-            [self.sams],
-            self.datasets,
-            chunk_size=chunk_size,
-            query=query,
-            retry_failed=retry_failed,
-            rebuild=rebuild,
-            span=span,
-        )
+        super().__init__([self.sams], self.datasets, build)
 
     def parameters(self) -> dict[str, Any]:
         """Return how rows are split."""

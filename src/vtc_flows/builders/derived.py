@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from importlib import metadata
-from typing import Any
+from typing import Any, TypedDict
 
 from maggma.core import Builder, Store
 
@@ -134,17 +134,12 @@ class BuildReport:
         )
 
 
-class DerivedBuilder(Builder):
+class BuildOptions(TypedDict, total=False):
     """
-    Base of the builders.
+    What every builder takes.
 
-    Parameters
+    Attributes
     ----------
-    sources : sequence of Store
-        What is read; where the first is empty, nothing is removed: somebody looks at the wrong
-        database.
-    target : Store
-        What is written.
     chunk_size : int
         Groups that are read, and written, at a time.
     query : mapping, optional
@@ -158,27 +153,61 @@ class DerivedBuilder(Builder):
         First name of groups, and the one after the last; for work that is shared out.
     """
 
+    chunk_size: int
+    query: Mapping[str, Any] | None
+    retry_failed: bool
+    rebuild: bool
+    span: Sequence[str | None] | None
+
+
+class DerivedBuilder(Builder):
+    """
+    Base of the builders.
+
+    Parameters
+    ----------
+    sources : sequence of Store
+        What is read; where the first is empty, nothing is removed: somebody looks at the wrong
+        database.
+    target : Store
+        What is written.
+    options : BuildOptions
+
+    Raises
+    ------
+    TypeError
+        If an option is none of these.
+    """
+
     #: Raised where what the builder derives changes within a version of the package.
     revision = 1
 
-    def __init__(
-        self,
-        sources: Sequence[Store],
-        target: Store,
-        *,
-        chunk_size: int,
-        query: Mapping[str, Any] | None,
-        retry_failed: bool,
-        rebuild: bool,
-        span: Sequence[str | None] | None,
-    ) -> None:
+    #: The chunk size, if not given.
+    groups_at_a_time = 100
+
+    def __init__(self, sources: Sequence[Store], target: Store, options: BuildOptions) -> None:
+        if unknown := options.keys() - BuildOptions.__annotations__.keys():
+            raise TypeError(f"{type(self).__name__} takes no {', '.join(sorted(unknown))}")
+        chunk_size = options.get("chunk_size", self.groups_at_a_time)
         super().__init__(sources=list(sources), targets=[target], chunk_size=chunk_size)
         self.target = target
-        self.query = dict(query or {})
-        self.retry_failed = retry_failed
-        self.rebuild = rebuild
+        self.query = dict(options.get("query") or {})
+        self.retry_failed = options.get("retry_failed", False)
+        self.rebuild = options.get("rebuild", False)
+        span = options.get("span")
         self.span = list(span) if span is not None else None
         self.report = BuildReport()
+
+    @property
+    def _kwargs(self) -> BuildOptions:
+        """Return the options: where monty looks for what an ``__init__`` takes as ``**build``."""
+        return {
+            "chunk_size": self.chunk_size,
+            "query": self.query,
+            "retry_failed": self.retry_failed,
+            "rebuild": self.rebuild,
+            "span": self.span,
+        }
 
     # what a builder is
 

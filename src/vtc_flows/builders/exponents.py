@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from maggma.core import Store
 from pymatgen.core.structure import Structure
 
 from vtc_flows.builders.dataset import table_file
-from vtc_flows.builders.derived import DerivedBuilder, Document, Group, stamp_text
+from vtc_flows.builders.derived import (
+    BuildOptions,
+    DerivedBuilder,
+    Document,
+    Group,
+    stamp_text,
+)
 from vtc_flows.builders.places import blob_store, collection_store
 from vtc_flows.errors import InputError, StorageError
 from vtc_flows.learn.ranks import rank_curve, spearman
@@ -42,34 +48,23 @@ class ExponentBuilder(DerivedBuilder):
     ----------
     sams, blobs, exponents : Store, optional
         Those of the database in the settings if not given.
-    chunk_size, query, retry_failed, rebuild, span
-        See `DerivedBuilder`; the query is for ``sams``.
+    **build
+        See `BuildOptions`; the query is for ``sams``.
     """
+
+    groups_at_a_time = 20
 
     def __init__(
         self,
         sams: Store | None = None,
         blobs: BlobStore | None = None,
         exponents: Store | None = None,
-        *,
-        chunk_size: int = 20,
-        query: Mapping[str, Any] | None = None,
-        retry_failed: bool = False,
-        rebuild: bool = False,
-        span: Sequence[str | None] | None = None,
+        **build: Unpack[BuildOptions],
     ) -> None:
         self.sams = sams or collection_store(SAMS)
         self.blobs = blobs or blob_store()
         self.exponents = exponents or collection_store(EXPONENTS)
-        super().__init__(
-            [self.sams, self.blobs],
-            self.exponents,
-            chunk_size=chunk_size,
-            query=query,
-            retry_failed=retry_failed,
-            rebuild=rebuild,
-            span=span,
-        )
+        super().__init__([self.sams, self.blobs], self.exponents, build)
 
     def parameters(self) -> dict[str, Any]:
         """Return the exponents."""
@@ -128,34 +123,23 @@ class ExponentCurveBuilder(DerivedBuilder):
     ----------
     datasets, exponents, exponent_curves : Store, optional
         Those of the database in the settings if not given.
-    chunk_size, query, retry_failed, rebuild, span
-        See `DerivedBuilder`; the query is for ``datasets``.
+    **build
+        See `BuildOptions`; the query is for ``datasets``.
     """
+
+    groups_at_a_time = 1
 
     def __init__(
         self,
         datasets: DatabaseStore | None = None,
         exponents: Store | None = None,
         exponent_curves: Store | None = None,
-        *,
-        chunk_size: int = 1,
-        query: Mapping[str, Any] | None = None,
-        retry_failed: bool = False,
-        rebuild: bool = False,
-        span: Sequence[str | None] | None = None,
+        **build: Unpack[BuildOptions],
     ) -> None:
         self.datasets = datasets or collection_store(DATASETS)
         self.exponents = exponents or collection_store(EXPONENTS)
         self.exponent_curves = exponent_curves or collection_store(EXPONENT_CURVES)
-        super().__init__(
-            [self.datasets, self.exponents],
-            self.exponent_curves,
-            chunk_size=chunk_size,
-            query=query,
-            retry_failed=retry_failed,
-            rebuild=rebuild,
-            span=span,
-        )
+        super().__init__([self.datasets, self.exponents], self.exponent_curves, build)
 
     def parameters(self) -> dict[str, Any]:
         """Return nothing: a data set's parameters are its own."""

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from maggma.core import Store
 from pymatgen.core.structure import Structure
 
-from vtc_flows.builders.derived import DerivedBuilder, Document, Group, failure, stamp_text
+from vtc_flows.builders.derived import (
+    BuildOptions,
+    DerivedBuilder,
+    Document,
+    Group,
+    failure,
+    stamp_text,
+)
 from vtc_flows.builders.places import collection_store
 from vtc_flows.crystal.prototypes import prototype
 from vtc_flows.crystal.sites import absorbers
@@ -36,9 +43,11 @@ class FeatureBuilder(DerivedBuilder):
         Fall-off p of the moments' weight r^-p.
     moment_cutoff_angstrom : float
         How far neighbours count in the moments.
-    chunk_size, query, retry_failed, rebuild, span
-        See `DerivedBuilder`; the query is for ``materials``.
+    **build
+        See `BuildOptions`; the query is for ``materials``.
     """
+
+    groups_at_a_time = 200
 
     def __init__(
         self,
@@ -47,11 +56,7 @@ class FeatureBuilder(DerivedBuilder):
         *,
         moment_exponent: int = 8,
         moment_cutoff_angstrom: float = 12.0,
-        chunk_size: int = 200,
-        query: Mapping[str, Any] | None = None,
-        retry_failed: bool = False,
-        rebuild: bool = False,
-        span: Sequence[str | None] | None = None,
+        **build: Unpack[BuildOptions],
     ) -> None:
         self.materials = materials or collection_store(MATERIALS)
         self.features = features or collection_store(FEATURES)
@@ -60,15 +65,7 @@ class FeatureBuilder(DerivedBuilder):
         self._settings = SamsSettings(
             moment_exponent=moment_exponent, moment_cutoff_angstrom=moment_cutoff_angstrom
         )
-        super().__init__(
-            [self.materials],
-            self.features,
-            chunk_size=chunk_size,
-            query=query,
-            retry_failed=retry_failed,
-            rebuild=rebuild,
-            span=span,
-        )
+        super().__init__([self.materials], self.features, build)
 
     def parameters(self) -> dict[str, Any]:
         """Return the moments' parameters."""

@@ -5,13 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from gridfs import GridFS, GridOut
 from gridfs.errors import CorruptGridFile
 
 from vtc_flows.builders.dataset import table_file
-from vtc_flows.builders.derived import FAILED, DerivedBuilder, Document, Group, Made
+from vtc_flows.builders.derived import (
+    FAILED,
+    BuildOptions,
+    DerivedBuilder,
+    Document,
+    Group,
+    Made,
+)
 from vtc_flows.builders.places import collection_store
 from vtc_flows.errors import InputError, StorageError
 from vtc_flows.learn.model import TrainedModel, model_bytes, read_model
@@ -57,11 +64,12 @@ class ModelBuilder(DerivedBuilder):
         Threads that train; the model does not depend on them.
     cache_folder : str, optional
         Keeps the scores of searches, so that one that was cut off goes on from there.
-    chunk_size, query, retry_failed, rebuild, span
-        See `DerivedBuilder`; the query is for ``datasets``.
+    **build
+        See `BuildOptions`; the query is for ``datasets``.
     """
 
     revision = REVISION
+    groups_at_a_time = 1
 
     #: Told how far the training of a model is.
     listener: Listener | None = None
@@ -74,11 +82,7 @@ class ModelBuilder(DerivedBuilder):
         train_settings: TrainSettings | Mapping[str, Any] | None = None,
         workers: int = 1,
         cache_folder: str | None = None,
-        chunk_size: int = 1,
-        query: Mapping[str, Any] | None = None,
-        retry_failed: bool = False,
-        rebuild: bool = False,
-        span: Sequence[str | None] | None = None,
+        **build: Unpack[BuildOptions],
     ) -> None:
         self.datasets = datasets or collection_store(DATASETS)
         self.models = models or collection_store(MODELS)
@@ -86,15 +90,7 @@ class ModelBuilder(DerivedBuilder):
         self.train_settings = self._settings.model_dump(mode="json")
         self.workers = workers
         self.cache_folder = cache_folder
-        super().__init__(
-            [self.datasets],
-            self.models,
-            chunk_size=chunk_size,
-            query=query,
-            retry_failed=retry_failed,
-            rebuild=rebuild,
-            span=span,
-        )
+        super().__init__([self.datasets], self.models, build)
 
     def parameters(self) -> dict[str, Any]:
         """Return how models are trained."""

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from maggma.core import Builder, Store
 from pymongo import ReplaceOne
 
-from vtc_flows.builders.derived import BuildReport, DerivedBuilder, Document, Group, stamp_text
+from vtc_flows.builders.derived import (
+    BuildOptions,
+    BuildReport,
+    DerivedBuilder,
+    Document,
+    Group,
+    stamp_text,
+)
 from vtc_flows.builders.places import collection_store
 from vtc_flows.errors import InputError
 from vtc_flows.schemas.dataset import FEATURES as FEATURE_NAMES
@@ -49,32 +56,22 @@ class PredictionBuilder(DerivedBuilder):
         See `DerivedBuilder`; the query is for ``features``.
     """
 
+    groups_at_a_time = 1000
+
     def __init__(
         self,
         features: Store | None = None,
         predictions: DatabaseStore | None = None,
         *,
         model: str | None = None,
-        chunk_size: int = 1000,
-        query: Mapping[str, Any] | None = None,
-        retry_failed: bool = False,
-        rebuild: bool = False,
-        span: Sequence[str | None] | None = None,
+        **build: Unpack[BuildOptions],
     ) -> None:
         self.features = features or collection_store(FEATURES)
         self.predictions = predictions or collection_store(PREDICTIONS)
         self.model = model
         self._trained: TrainedModel | None = None
         self._known_card: ModelCard | None = None
-        super().__init__(
-            [self.features],
-            self.predictions,
-            chunk_size=chunk_size,
-            query=query,
-            retry_failed=retry_failed,
-            rebuild=rebuild,
-            span=span,
-        )
+        super().__init__([self.features], self.predictions, build)
 
     def connect(self) -> None:
         """Connect the stores and load the model; a document is known by features and model."""

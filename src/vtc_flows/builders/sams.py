@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 from gridfs import GridFS
 from maggma.core import Store
 from pymatgen.core.structure import Structure
 
 from vtc_flows import __version__
-from vtc_flows.builders.derived import FAILED, DerivedBuilder, Document, Group, stamp_text
+from vtc_flows.builders.derived import (
+    FAILED,
+    BuildOptions,
+    DerivedBuilder,
+    Document,
+    Group,
+    stamp_text,
+)
 from vtc_flows.builders.places import blob_store, collection_store
 from vtc_flows.builders.spectra import spectrum_document
 from vtc_flows.crystal.sites import SiteOrbit, site_orbits
@@ -61,9 +68,11 @@ class SamsBuilder(DerivedBuilder):
         Gaussian broadening before the integrals, full width.
     moment_exponent, moment_cutoff_angstrom
         Of the moments that make the shared frame and the features.
-    chunk_size, query, retry_failed, rebuild, span
-        See `DerivedBuilder`; the query is for ``site_spectra``, as ``{"fms_atoms": 80}``.
+    **build
+        See `BuildOptions`; the query is for ``site_spectra``, as ``{"fms_atoms": 80}``.
     """
+
+    groups_at_a_time = 20
 
     def __init__(
         self,
@@ -76,11 +85,7 @@ class SamsBuilder(DerivedBuilder):
         fwhm_ev: float = 0.0,
         moment_exponent: int = 8,
         moment_cutoff_angstrom: float = 12.0,
-        chunk_size: int = 20,
-        query: Mapping[str, Any] | None = None,
-        retry_failed: bool = False,
-        rebuild: bool = False,
-        span: Sequence[str | None] | None = None,
+        **build: Unpack[BuildOptions],
     ) -> None:
         self.site_spectra = site_spectra or collection_store(SITE_SPECTRA)
         self.materials = materials or collection_store(MATERIALS)
@@ -90,15 +95,7 @@ class SamsBuilder(DerivedBuilder):
         self.fwhm_ev = fwhm_ev
         self.moment_exponent = moment_exponent
         self.moment_cutoff_angstrom = moment_cutoff_angstrom
-        super().__init__(
-            [self.site_spectra, self.materials, self.blobs],
-            self.sams,
-            chunk_size=chunk_size,
-            query=query,
-            retry_failed=retry_failed,
-            rebuild=rebuild,
-            span=span,
-        )
+        super().__init__([self.site_spectra, self.materials, self.blobs], self.sams, build)
 
     def parameters(self) -> dict[str, Any]:
         """Return window, broadening and the moments' parameters."""

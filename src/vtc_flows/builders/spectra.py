@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from maggma.core import Store
 from pydantic import ValidationError
 
-from vtc_flows.builders.derived import FAILED, DerivedBuilder, Document, Group
+from vtc_flows.builders.derived import (
+    FAILED,
+    BuildOptions,
+    DerivedBuilder,
+    Document,
+    Group,
+)
 from vtc_flows.builders.places import blob_store, collection_store
 from vtc_flows.errors import StorageError
 from vtc_flows.schemas import (
@@ -46,34 +52,23 @@ class SiteSpectraBuilder(DerivedBuilder):
     ----------
     jobs, blobs, site_spectra : Store, optional
         Those of the database in the settings if not given.
-    chunk_size, query, retry_failed, rebuild, span
-        See `DerivedBuilder`; the query is for ``jobs``.
+    **build
+        See `BuildOptions`; the query is for ``jobs``.
     """
+
+    groups_at_a_time = 100
 
     def __init__(
         self,
         jobs: Store | None = None,
         blobs: BlobStore | None = None,
         site_spectra: Store | None = None,
-        *,
-        chunk_size: int = 100,
-        query: Mapping[str, Any] | None = None,
-        retry_failed: bool = False,
-        rebuild: bool = False,
-        span: Sequence[str | None] | None = None,
+        **build: Unpack[BuildOptions],
     ) -> None:
         self.jobs = jobs or collection_store(JOBS)
         self.blobs = blobs or blob_store()
         self.site_spectra = site_spectra or collection_store(SITE_SPECTRA)
-        super().__init__(
-            [self.jobs, self.blobs],
-            self.site_spectra,
-            chunk_size=chunk_size,
-            query=query,
-            retry_failed=retry_failed,
-            rebuild=rebuild,
-            span=span,
-        )
+        super().__init__([self.jobs, self.blobs], self.site_spectra, build)
 
     def parameters(self) -> dict[str, Any]:
         """Return nothing: a spectrum's settings are its own."""
