@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from vtc_flows.builders import (
     DatasetBuilder,
@@ -26,7 +25,14 @@ from vtc_flows.builders.predictions import PredictionBuilder
 from vtc_flows.builders.running import build as run_builder
 from vtc_flows.cli import options
 from vtc_flows.cli.calculation import interruptible
-from vtc_flows.cli.display import add_columns, console, plain_table, print_table, say
+from vtc_flows.cli.display import (
+    add_columns,
+    console,
+    counting,
+    plain_table,
+    print_table,
+    say,
+)
 from vtc_flows.cli.lazy import FAILED
 from vtc_flows.errors import InputError
 from vtc_flows.settings import load_settings
@@ -57,7 +63,6 @@ _OPTIONS: dict[type[DerivedBuilder], dict[str, str]] = {
     DatasetBuilder: {"group_by": "group_by", "test_fraction": "test_fraction", "seed": "seed"},
     PredictionBuilder: {"model": "model"},
 }
-_LINE_EVERY_S = 10.0
 
 
 @click.command()
@@ -105,14 +110,7 @@ _LINE_EVERY_S = 10.0
 )
 @click.option("--retry-failed", is_flag=True, help="Derive again what failed.")
 @click.option("--rebuild", is_flag=True, help="Derive everything again.")
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 1024),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Processes that derive.",
-)
+@options.workers_that("Processes that derive.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -147,7 +145,8 @@ def build(steps: Sequence[str], **given: Any) -> None:
             name = type(builder).__name__
             if name in reports:  # predictions of a second model
                 name += f" {len(reports)}"
-            with _progress(name) as listener:
+            with counting() as tell:
+                listener = partial(tell, name.removesuffix("Builder"))
                 report = run_builder(builder, workers=given["workers"], listener=listener)
             reports[name] = (report, time.monotonic() - started)
         if given["out"] is not None:
@@ -193,32 +192,6 @@ def _with_models(
         common = {key: getattr(each, key) for key in ("retry_failed", "rebuild", "query")}
         builders += [PredictionBuilder(model=name, **common) for name in models]
     return builders
-
-
-@contextmanager
-def _progress(name: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on a terminal; in a file, a line now and then."""
-    target = console(error_stream=True)
-    with Progress(
-        TextColumn(name.removesuffix("Builder")),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=target,
-        transient=True,
-        disable=not target.is_terminal,
-    ) as bar:
-        task = bar.add_task(name, total=None)
-        told = time.monotonic()
-
-        def tell(done: int, total: int) -> None:
-            nonlocal told
-            bar.update(task, completed=done, total=total)
-            if not target.is_terminal and time.monotonic() - told > _LINE_EVERY_S:
-                told = time.monotonic()
-                say(f"{name.removesuffix('Builder')}: {done} of {total}")
-
-        yield tell
 
 
 def _print(reports: Mapping[str, tuple[BuildReport, float]], *, as_json: bool) -> None:

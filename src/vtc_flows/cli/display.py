@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -32,6 +33,7 @@ Item = TypeVar("Item")
 
 _STAGES = {"scf": "potentials, iteration", "phases": "phases", "fms": "multiple scattering"}
 _FILE_WIDTH = 160
+_LINE_EVERY_S = 10.0
 _ROUNDING = 1e-12
 _SCIENTIFIC_BELOW = 1e-3
 _FINAL = {"done", "kept", "failed"}
@@ -149,6 +151,32 @@ def counted(items: Iterable[Item], total: int | None, what: str) -> Iterator[Ite
         transient=True,
         disable=not target.is_terminal,
     )
+
+
+@contextmanager
+def counting() -> Iterator[Callable[[str, int, int], None]]:
+    """Show what is done of how many: a bar on a terminal; in a file, a line now and then."""
+    target = console(error_stream=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=target,
+        transient=True,
+        disable=not target.is_terminal,
+    ) as bar:
+        task = bar.add_task("", total=None)
+        told = time.monotonic()
+
+        def tell(what: str, done: int, total: int) -> None:
+            nonlocal told
+            bar.update(task, description=what, completed=done, total=total)
+            if not target.is_terminal and time.monotonic() - told > _LINE_EVERY_S:
+                told = time.monotonic()
+                say(f"{what}: {done} of {total}")
+
+        yield tell
 
 
 class SiteProgress:

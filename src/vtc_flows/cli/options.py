@@ -185,16 +185,19 @@ def engine(command: Command) -> Command:
     )(install_engine(command))
 
 
-def workers(command: Command) -> Command:
-    """Add how much is computed at a time."""
+def workers_that(do: str) -> Callable[[Command], Command]:
+    """Add how much is done at a time; the text says by what."""
     return click.option(
         "--workers",
         type=click.IntRange(1, 1024),
         default=1,
         show_default=True,
         metavar="N",
-        help="Materials at a time, each in a process of its own.",
-    )(command)
+        help=do,
+    )
+
+
+workers = workers_that("Materials at a time, each in a process of its own.")
 
 
 def plot(command: Command) -> Command:

@@ -58,14 +58,7 @@ _LINE_EVERY_S = 10.0
     metavar="P",
     help="Level of the interval, as 0.9; may be repeated. 0.5, 0.8 and 0.9 if not given.",
 )
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 1024),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Processes that compute features.",
-)
+@options.workers_that("Processes that compute features.")
 @click.option(
     "-o",
     "--out",

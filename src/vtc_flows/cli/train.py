@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from vtc_flows.builders.dataset import current_dataset
 from vtc_flows.builders.models import (
@@ -23,13 +20,13 @@ from vtc_flows.builders.models import (
 from vtc_flows.builders.running import build as run_builder
 from vtc_flows.cli import options
 from vtc_flows.cli.calculation import interruptible
-from vtc_flows.cli.display import console, say
+from vtc_flows.cli.display import console, counting, say
 from vtc_flows.cli.lazy import FAILED
 from vtc_flows.cli.model_tables import print_card, print_cards
 from vtc_flows.errors import InputError
 from vtc_flows.learn.model import read_model
 from vtc_flows.learn.tables import read_parquet
-from vtc_flows.learn.training import Listener, dataset_reference, model_id, train_model
+from vtc_flows.learn.training import dataset_reference, model_id, train_model
 from vtc_flows.schemas.dataset import TARGETS
 from vtc_flows.schemas.models import ModelCard, TrainSettings
 from vtc_flows.settings import load_settings
@@ -37,7 +34,6 @@ from vtc_flows.stores.collections import MODELS, prepare
 from vtc_flows.stores.connection import MongoDatabase, database_errors, open_database, server_of
 from vtc_flows.writing import write_whole
 
-_LINE_EVERY_S = 10.0
 _FOLDER = "training"
 
 
@@ -90,14 +86,7 @@ _FOLDER = "training"
 )
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option("--rebuild", is_flag=True, help="Train again though nothing changed.")
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 1024),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Threads that train; the model does not depend on them.",
-)
+@options.workers_that("Threads that train; the model does not depend on them.")
 @options.as_json
 def train(**given: Any) -> None:
     """
@@ -206,7 +195,7 @@ def _from_file(path: Path, settings: TrainSettings, workers: int) -> tuple[Model
     table, card = read_parquet(content)
     dataset = dataset_reference(card, content)
     cache = _cache_folder() / f"search-{dataset.sha256[:16]}.jsonl"
-    with _progress() as listener:
+    with counting() as listener:
         model = train_model(
             table, dataset, settings, listener=listener, workers=workers, cache=cache
         )
@@ -228,7 +217,7 @@ def _from_database(settings: TrainSettings, given: dict[str, Any]) -> tuple[Mode
             retry_failed=True,
             rebuild=given["rebuild"],
         )
-        with _progress() as listener:
+        with counting() as listener:
             builder.listener = listener
             report = run_builder(builder)
         if report.failures:
@@ -252,29 +241,3 @@ def _say_failure(database: MongoDatabase) -> None:
 
 def _cache_folder() -> Path:
     return load_settings().data_directory / _FOLDER
-
-
-@contextmanager
-def _progress() -> Iterator[Listener]:
-    """Show a bar on a terminal; in a file, a line now and then."""
-    target = console(error_stream=True)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=target,
-        transient=True,
-        disable=not target.is_terminal,
-    ) as bar:
-        task = bar.add_task("search", total=None)
-        told = time.monotonic()
-
-        def tell(what: str, done: int, total: int) -> None:
-            nonlocal told
-            bar.update(task, description=what, completed=done, total=total)
-            if not target.is_terminal and time.monotonic() - told > _LINE_EVERY_S:
-                told = time.monotonic()
-                say(f"{what}: {done} of {total}")
-
-        yield tell
