@@ -5,8 +5,8 @@ import json
 import pytest
 from campaign import SIZES, STRUCTURES, material, read, seed
 
-from vtc_flows.builders.figures import distribution_figure, exponent_figure
 from vtc_flows.learn.tables import read_parquet
+from vtc_flows.plots.datasets import distribution_figure, exponent_figure
 from vtc_flows.schemas.exponents import ExponentCurveDoc
 from vtc_flows.stores.collections import prepare
 from vtc_flows.stores.materials import save_materials

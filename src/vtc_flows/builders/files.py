@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from vtc_flows.builders.dataset import DatasetBuilder, table_file
 from vtc_flows.builders.derived import DerivedBuilder
 from vtc_flows.builders.exponents import ExponentCurveBuilder
 from vtc_flows.builders.features import FeatureBuilder
-from vtc_flows.builders.figures import distribution_figure, exponent_figure, png
 from vtc_flows.learn.tables import read_parquet
+from vtc_flows.plots.datasets import distribution_figure, exponent_figure
+from vtc_flows.plots.style import SAMS_LABEL, moment_label, png
 from vtc_flows.schemas.dataset import DatasetDoc
 from vtc_flows.schemas.exponents import ExponentCurveDoc
 from vtc_flows.stores.collections import DATASETS, EXPONENT_CURVES, FEATURES
@@ -60,7 +62,6 @@ def write_files(
 
 def _write_features(database: MongoDatabase, folder: Path) -> None:
     """Draw the features of the whole collection, one picture for each choice of moments."""
-    units = ("e \N{ANGSTROM SIGN}", "e \N{ANGSTROM SIGN}", "\N{ANGSTROM SIGN}")
     fields = ("moment_exponent", "moment_cutoff_angstrom")
     quantities = ("qams", "dams", "iams")
     good = {"state": "successful"}
@@ -73,29 +74,26 @@ def _write_features(database: MongoDatabase, folder: Path) -> None:
             values = ours.setdefault(name, {}).setdefault(each["element"], [])
             values.append(each["features"][name])
     for (power, cutoff), ours in found.items():
-        powers = (2 - power, 1 - power, 2 - power)
-        labels = {
-            name: f"{name.upper()} ({unit}$^{{{exponent}}}$)"
-            for name, unit, exponent in zip(quantities, units, powers, strict=True)
-        }
-        figure = distribution_figure({labels[name]: ours[name] for name in quantities})
+        figure = distribution_figure({moment_label(name, power): ours[name] for name in quantities})
         name = file_name(f"features-p{power}-r{cutoff:g}", ".png")
         write_whole(folder / name, png(figure))
 
 
 def _write_distributions(folder: Path, dataset: DatasetDoc, content: bytes) -> None:
     table, _ = read_parquet(content)
-    columns = {name: table.column(name).to_pylist() for name in ("element", "qams", "sams")}
-    power = 2 - dataset.sams_settings.moment_exponent
-    labels = {
-        "qams": f"QAMS (e \N{ANGSTROM SIGN}$^{{{power}}}$)",
-        "sams": "SAMS (eV$^{-1/2}$)",
-    }
-    values: dict[str, dict[str, list[float]]] = {}
-    for name, label in labels.items():
-        for element, value in zip(columns["element"], columns[name], strict=True):
-            values.setdefault(label, {}).setdefault(element, []).append(value)
-    write_whole(
-        folder / file_name(f"{dataset.dataset_id}-distributions", ".png"),
-        png(distribution_figure(values)),
+    figure = distribution_figure(
+        distributions(table.to_pylist(), dataset.sams_settings.moment_exponent)
     )
+    write_whole(folder / file_name(f"{dataset.dataset_id}-distributions", ".png"), png(figure))
+
+
+def distributions(
+    rows: Iterable[Mapping[str, Any]], moment_exponent: int
+) -> dict[str, dict[str, list[float]]]:
+    """Return QAMS and SAMS of a table's rows by element, as `distribution_figure` takes them."""
+    labels = {"qams": moment_label("qams", moment_exponent), "sams": SAMS_LABEL}
+    values: dict[str, dict[str, list[float]]] = {label: {} for label in labels.values()}
+    for row in rows:
+        for name, label in labels.items():
+            values[label].setdefault(row["element"], []).append(row[name])
+    return values

@@ -14,6 +14,10 @@ from vtc_flows.cli.lazy import LazyGroup
     commands_at={
         "run": ("vtc_flows.cli.run:run", "Spectra, SAMS and features of crystal structures."),
         "compare": ("vtc_flows.cli.compare:compare", "Two engines or presets on the same sites."),
+        "strain": (
+            "vtc_flows.cli.strain:strain",
+            "What stretching a crystal does to QAMS and SAMS.",
+        ),
         "features": (
             "vtc_flows.cli.features:features",
             "Features of crystal structures; needs no FEFF.",
@@ -51,6 +55,10 @@ from vtc_flows.cli.lazy import LazyGroup
         "screen": (
             "vtc_flows.cli.screen:screen_command",
             "Crystals of the database by their SAMS.",
+        ),
+        "report": (
+            "vtc_flows.cli.report:report",
+            "One page with the figures and tables of the database.",
         ),
         "db": ("vtc_flows.cli.db:db", "A database for this machine, or the one configured."),
         "init": (

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from vtc_flows.errors import InputError, StorageError
 from vtc_flows.physics.tensors import POLARIZATIONS
-from vtc_flows.plots import comparison_png, record_png
+from vtc_flows.plots.records import comparison_png, record_png
 from vtc_flows.schemas import RecordId, SamsRecord
 from vtc_flows.schemas.comparison import (
     ComparisonsDoc,

@@ -66,7 +66,7 @@ def run(structures: tuple[str, ...], elements: tuple[str, ...], **given: Any) ->
     sams_settings = sams_settings_for(settings, given)
     machine = load_settings()
     ready_engine(given["engine"], machine, install_if_missing=given["install_engine"])
-    database = _database(machine) if given["store"] else None
+    database = open_prepared(machine) if given["store"] else None
     key = machine.mp_api_key
     todo = plan(structures, elements, settings, mp_api_key=key.get_secret_value() if key else "")
     print_problems(todo.problems)
@@ -93,7 +93,7 @@ def run(structures: tuple[str, ...], elements: tuple[str, ...], **given: Any) ->
     results.finish(debug=bool(click.get_current_context().find_root().params.get("debug")))
 
 
-def _database(machine: VtcSettings) -> MongoDatabase:
+def open_prepared(machine: VtcSettings) -> MongoDatabase:
     """Return the database, ready to be written to."""
     from vtc_flows.workflow.launchpad import prepare_database  # FireWorks reads files and prints
 

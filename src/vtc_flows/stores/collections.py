@@ -73,6 +73,7 @@ PREDICTIONS = CollectionPlan(
     ("model_id", "material_id", "last_updated", _GROUP),
     (("model_id", "value", "record_id"),),
 )
+STRAIN_STUDIES = CollectionPlan("strain_studies", ("study_id",), ("material_id", "element"))
 SUBMISSIONS = CollectionPlan("submissions", ("claim",), ("material_id", "state"))
 
 #: Arrays, in GridFS: too long for documents that are listed and searched.
@@ -80,7 +81,7 @@ BLOBS = CollectionPlan("data.files", ("_id",), ("metadata.blob_uuid", "metadata.
 
 ALL = (
     *(MATERIALS, JOBS, BLOBS, SITE_SPECTRA, SAMS, FEATURES, EXPONENTS, DATASETS),
-    *(EXPONENT_CURVES, MODELS, PREDICTIONS),
+    *(EXPONENT_CURVES, MODELS, PREDICTIONS, STRAIN_STUDIES),
     SUBMISSIONS,
 )
 

@@ -80,7 +80,16 @@ def plan(specs: Sequence[str], elements: Sequence[str], settings: XesSettings, *
         ``mp_api_key``, for ids.
     """
     records, problems = load_all(specs, mp_api_key=keys.get("mp_api_key"))
-    tasks = []
+    found = plan_records(records, elements, settings)
+    return Plan(found.tasks, (*problems, *found.problems))
+
+
+def plan_records(
+    records: Sequence[StructureRecord], elements: Sequence[str], settings: XesSettings
+) -> Plan:
+    """Find out what there is to do for crystals that were read; see `plan`."""
+    tasks: list[Task] = []
+    problems: list[tuple[str, VtcFlowsError]] = []
     for record in records:
         try:
             for element in chosen_elements(record, elements):

@@ -1,14 +1,12 @@
-"""Pictures of records. Figures are made without the global state of pyplot."""
+"""Pictures of records and of comparisons of two."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
@@ -18,20 +16,16 @@ from vtc_flows.crystal.sites import crystal_symmetry
 from vtc_flows.errors import InputError, StructureError
 from vtc_flows.physics.deviation import on_common_grid
 from vtc_flows.physics.tensors import along, isotropic
+from vtc_flows.plots.crystals import draw_surroundings
+from vtc_flows.plots.style import COLOURS, GREY, MINUS, STYLES, new_figure, png
 from vtc_flows.schemas import RecordSite, SamsRecord
 from vtc_flows.schemas.comparison import ComparedRecord, RecordComparison, SiteFigures
 
 #: What makes a spectrum of tensors.
 Spectrum = Callable[[ArrayLike], NDArray[np.float64]]
 
-#: Told apart by those who see colours differently, and in grey print.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73")
-_STYLES = ("-", "--", "-.")
-_GREY = "0.45"
 _DASHES = (0.0, (4.0, 2.5))
 _MOST_SITES = 4
-_DPI = 150
-_MINUS = "\N{MINUS SIGN}"
 _LARGEST_INDEX = 3
 _SAME_DIRECTION_DEGREES = 0.5
 
@@ -58,8 +52,7 @@ def record_figure(record: SamsRecord) -> Figure:
     if not record.sites:
         raise InputError(f"{record.record_id} has no spectra to draw")
     shown = sorted(record.sites, key=lambda site: -site.multiplicity)[:_MOST_SITES]
-    figure = Figure(figsize=(9.0, 1.5 + 3.0 * len(shown)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(9.0, 1.5 + 3.0 * len(shown))
     rows = figure.subplots(len(shown), 2, squeeze=False, width_ratios=(2.6, 1.0))
     for site, (left, right) in zip(shown, rows, strict=True):
         _draw_spectra(left, site, record)
@@ -81,7 +74,52 @@ def record_figure(record: SamsRecord) -> Figure:
 
 def record_png(record: SamsRecord) -> bytes:
     """Return the picture of a record as a PNG file; see `record_figure`."""
-    return _png(record_figure(record))
+    return png(record_figure(record))
+
+
+def compound_figure(record: SamsRecord) -> Figure:
+    """
+    Draw one site of a record: its surroundings, its polarized spectra, how they differ, its SAM.
+
+    Parameters
+    ----------
+    record : SamsRecord
+        With at least one site's spectrum.
+
+    Returns
+    -------
+    Figure
+        Of the site with the largest SAMS, in the record's shared frame.
+
+    Raises
+    ------
+    InputError
+        If the record has no spectra.
+    """
+    if not record.sites:
+        raise InputError(f"{record.record_id} has no spectra to draw")
+    site = max(record.sites, key=lambda each: each.sams)
+    figure = new_figure(12.0, 5.6)
+    parts = figure.subplot_mosaic(
+        [["atoms", "spectra", "sam"], ["atoms", "differences", "sam"]],
+        width_ratios=(1.15, 1.9, 0.95),
+        height_ratios=(2.0, 1.0),
+    )
+    structure = Structure.from_dict(record.provenance.structure)
+    draw_surroundings(parts["atoms"], structure, site.site_index, record.frame)
+    _draw_spectra(parts["spectra"], site, record)
+    parts["differences"].sharex(parts["spectra"])
+    _draw_differences(parts["differences"], site, record)
+    _draw_sam(parts["sam"], site)
+    figure.legend(
+        *parts["spectra"].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=4,
+        fontsize=8,
+        frameon=False,
+    )
+    figure.suptitle(_title(record, len(record.sites)), fontsize=11)
+    return figure
 
 
 def comparison_figure(
@@ -115,8 +153,7 @@ def comparison_figure(
     site_a, site_b = (
         next(site for site in record.sites if site.site_index == site_index) for record in (a, b)
     )
-    figure = Figure(figsize=(12.0, 5.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(12.0, 5.6)
     columns = _comparison_columns(a)
     grid = figure.subplots(2, len(columns), sharex=True, sharey="row", height_ratios=(2.6, 1.0))
     for (above, below), (name, colour, spectrum) in zip(grid.T, columns, strict=True):
@@ -124,11 +161,11 @@ def comparison_figure(
         above.set_title(name, fontsize=9, loc="left")
         below.set_xlabel("E $-$ E$_F$ (eV)")
     grid[0, 0].set_ylabel("emission / atomic background at E$_F$")
-    grid[1, 0].set_ylabel(f"B {_MINUS} A")
+    grid[1, 0].set_ylabel(f"B {MINUS} A")
     figure.align_ylabels(grid[:, 0])
     figure.legend(  # outside, where no spectrum can run into it
         handles=[
-            Line2D([], [], color=_GREY, linewidth=2.0, label=_side_text("A", comparison.a)),
+            Line2D([], [], color=GREY, linewidth=2.0, label=_side_text("A", comparison.a)),
             Line2D([], [], color="black", ls=_DASHES, label=_side_text("B", comparison.b)),
         ],
         loc="outside lower center",
@@ -151,21 +188,15 @@ def comparison_png(
     comparison: RecordComparison, a: SamsRecord, b: SamsRecord, site_index: int
 ) -> bytes:
     """Return the picture of a compared site as a PNG file; see `comparison_figure`."""
-    return _png(comparison_figure(comparison, a, b, site_index))
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI)
-    return buffer.getvalue()
+    return png(comparison_figure(comparison, a, b, site_index))
 
 
 def _comparison_columns(a: SamsRecord) -> list[tuple[str, str, Spectrum]]:
     """Return name, colour and spectrum of each column of a comparison."""
     cell = _conventional_cell(a)
-    columns: list[tuple[str, str, Spectrum]] = [("isotropic", _GREY, isotropic)]
+    columns: list[tuple[str, str, Spectrum]] = [("isotropic", GREY, isotropic)]
     for number, (direction, colour) in enumerate(
-        zip(np.asarray(a.frame).T, _COLOURS, strict=True), start=1
+        zip(np.asarray(a.frame).T, COLOURS, strict=False), start=1
     ):
         name = f"f$_{number}$ = {_direction(direction)}{_indices_text(direction, cell)}"
         columns.append((name, colour, partial(along, direction=direction)))
@@ -196,7 +227,7 @@ def _side_text(name: str, record: ComparedRecord) -> str:
 
 
 def _comparison_text(figures: SiteFigures) -> str:
-    shift = f"{figures.fermi_shift_ev:+.3f}".replace("-", _MINUS)
+    shift = f"{figures.fermi_shift_ev:+.3f}".replace("-", MINUS)
     parts = [
         f"largest deviation {100.0 * figures.worst_deviation:.2g} % of A's maximum",
         f"isotropic area \N{MULTIPLICATION SIGN} {figures.area_ratio:.3f}",
@@ -213,7 +244,7 @@ def _draw_spectra(axes: Axes, site: RecordSite, record: SamsRecord) -> None:
     cell = _conventional_cell(record)
     axes.plot(energy, isotropic(tensor), color="0.55", linewidth=3.0, label="isotropic")
     for number, (direction, colour, style) in enumerate(
-        zip(frame.T, _COLOURS, _STYLES, strict=True), start=1
+        zip(frame.T, COLOURS, STYLES, strict=False), start=1
     ):
         axes.plot(
             energy,
@@ -238,6 +269,26 @@ def _draw_spectra(axes: Axes, site: RecordSite, record: SamsRecord) -> None:
         fontsize=9,
         loc="left",
     )
+
+
+def _draw_differences(axes: Axes, site: RecordSite, record: SamsRecord) -> None:
+    """Draw the squared differences of polarizations, whose integrals make SAM."""
+    energy = np.asarray(site.energy_ev) - site.e_fermi_ev
+    spectra = [along(np.asarray(site.tensor), axis) for axis in np.asarray(record.frame).T]
+    for number, (one, other) in enumerate(((0, 1), (0, 2), (1, 2))):
+        axes.plot(
+            energy,
+            (spectra[one] - spectra[other]) ** 2,
+            color=f"C{number + 3}",
+            linestyle=STYLES[number],
+            lw=1.2,
+            label=f"(f$_{one + 1}$ {MINUS} f$_{other + 1}$)$^2$",
+        )
+    axes.axvline(0.0, color="0.3", linewidth=0.8, linestyle=":")
+    axes.set_xlabel("E $-$ E$_F$ (eV)")
+    axes.set_ylabel("squared difference")
+    axes.legend(fontsize=8, frameon=False, loc="upper left")
+    axes.margins(y=0.15)
 
 
 def _name_fermi_level(axes: Axes) -> None:
@@ -276,7 +327,7 @@ def _title(record: SamsRecord, n_shown: int) -> str:
     parts = []
     if record.sams is not None and record.sams_max is not None:
         low, high = record.window_ev
-        window = f"E$_F${low:+g} ... E$_F${high:+g} eV".replace("-", _MINUS)
+        window = f"E$_F${low:+g} ... E$_F${high:+g} eV".replace("-", MINUS)
         parts = [f"{window}: SAMS {record.sams:.3f}", f"largest {record.sams_max:.3f}"]
     if record.sams_crystal is not None:
         parts.append(f"of the crystal {record.sams_crystal:.3f} eV$^{{-1/2}}$")
@@ -291,7 +342,7 @@ def _title(record: SamsRecord, n_shown: int) -> str:
 def _direction(vector: NDArray[np.float64]) -> str:
     """Return a direction with two digits, minus signs as printed."""
     values: Sequence[float] = [0.0 if abs(value) < 0.005 else float(value) for value in vector]
-    return "(" + ", ".join(f"{value:.2f}".replace("-", _MINUS) for value in values) + ")"
+    return "(" + ", ".join(f"{value:.2f}".replace("-", MINUS) for value in values) + ")"
 
 
 def crystal_direction(

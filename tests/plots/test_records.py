@@ -10,7 +10,7 @@ from matplotlib import image
 
 from vtc_flows.crystal.sources import load_structures
 from vtc_flows.errors import InputError
-from vtc_flows.plots import (
+from vtc_flows.plots.records import (
     comparison_figure,
     comparison_png,
     crystal_direction,

@@ -1,30 +1,26 @@
-"""Pictures of what is built: the scan of exponents, and distributions over the elements."""
+"""Pictures of data sets: the scan of exponents, correlations, distributions over the elements."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from vtc_flows.crystal.sites import TRANSITION_METALS
+from vtc_flows.plots.style import COLOURS, MARKS, MINUS, STYLES, new_figure, with_gaps
 from vtc_flows.schemas.exponents import ExponentCurveDoc, RankCurve
 
-#: Told apart by those who see colours differently, and in grey print.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "0.45")
-_STYLES = ("-", "--", "-.", ":")
-_MARKS = ("o", "s", "^", "x")
-_DPI = 150
 _PERCENTILES = (5, 25, 50, 75, 95)
 #: Below this part of the median a value is zero by symmetry, and has no place on a logarithmic
 #: axis.
 _ZERO = 1e-6
 _FEW_PARTS = 3
 _ROOM = 0.25
+#: Correlations above it stand on a dark ground.
+_DARK = 0.6
 
 
 def exponent_figure(curve: ExponentCurveDoc) -> Figure:
@@ -41,8 +37,7 @@ def exponent_figure(curve: ExponentCurveDoc) -> Figure:
     Figure
         On the left all rows, on the right QAMS with SAMS for each element with at least 3 rows.
     """
-    figure = Figure(figsize=(10.0, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(10.0, 4.2)
     left, right = figure.subplots(1, 2, sharey=True)
     shown = {
         "QAMS, SAMS": curve.qams_sams,
@@ -51,10 +46,10 @@ def exponent_figure(curve: ExponentCurveDoc) -> Figure:
         "QAMS, largest SAMS": curve.qams_sams_max,
     }
     for (name, each), colour, style, mark in zip(
-        shown.items(), _COLOURS, _STYLES, _MARKS, strict=True
+        shown.items(), COLOURS, STYLES, MARKS, strict=True
     ):
         left.plot(
-            *(curve.exponents, _numbers(each.rho)),
+            *(curve.exponents, with_gaps(each.rho)),
             color=colour,
             ls=style,
             marker=mark,
@@ -71,9 +66,9 @@ def exponent_figure(curve: ExponentCurveDoc) -> Figure:
         if count >= _FEW_PARTS:
             number = list(TRANSITION_METALS).index(element)
             right.plot(
-                *(curve.exponents, _numbers(curve.by_element[element])),
+                *(curve.exponents, with_gaps(curve.by_element[element])),
                 color=f"C{number}",
-                ls=_STYLES[number % len(_STYLES)],
+                ls=STYLES[number % len(STYLES)],
                 lw=1.2,
                 label=f"{element} ({count})",
             )
@@ -105,8 +100,7 @@ def distribution_figure(values: Mapping[str, Mapping[str, Sequence[float]]]) -> 
         middle half as a bar, 90 % as a line, the median as a point. What symmetry makes zero is
         left out and its share is written beside.
     """
-    figure = Figure(figsize=(2.2 + 3.0 * len(values), 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(2.2 + 3.0 * len(values), 4.4)
     elements = [
         element for element in TRANSITION_METALS if any(element in of for of in values.values())
     ]
@@ -136,19 +130,55 @@ def distribution_figure(values: Mapping[str, Mapping[str, Sequence[float]]]) -> 
     return figure
 
 
-def png(figure: Figure) -> bytes:
-    """Return a figure as a PNG file."""
-    target = io.BytesIO()
-    figure.savefig(target, format="png", dpi=_DPI)
-    return target.getvalue()
+def correlation_figure(columns: Mapping[str, Sequence[float | None]]) -> Figure:
+    """
+    Draw the correlation matrix of columns.
+
+    Parameters
+    ----------
+    columns : mapping of str to sequence of float or None
+        Of equal length; pairs in which one is None do not count.
+
+    Returns
+    -------
+    Figure
+        Pearson's coefficient of each pair as colour and number; empty where one does not vary.
+    """
+    names = list(columns)
+    values = np.array([with_gaps(columns[name]) for name in names])
+    matrix = np.array([[_pearson(one, other) for other in values] for one in values])
+    figure = new_figure(1.6 + 0.62 * len(names), 1.2 + 0.55 * len(names))
+    axes = figure.subplots()
+    image = axes.imshow(matrix, cmap="RdBu_r", vmin=-1.0, vmax=1.0)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(length=0)
+    for row, column in np.argwhere(np.isfinite(matrix)):
+        value = matrix[row, column]
+        axes.text(
+            *(column, row, f"{value:.2f}".replace("-", MINUS)),
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="white" if abs(value) > _DARK else "black",
+        )
+    figure.colorbar(image, ax=axes, shrink=0.8, label="Pearson's correlation")
+    return figure
+
+
+def _pearson(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    both = np.isfinite(one) & np.isfinite(other)
+    if both.sum() < 2 or not np.ptp(one[both]) or not np.ptp(other[both]):
+        return np.nan
+    return float(np.corrcoef(one[both], other[both])[0, 1])
 
 
 def _draw_interval(axes: Axes, exponents: Sequence[int], curve: RankCurve) -> None:
     axes.fill_between(
         exponents,
-        _numbers(curve.low),
-        _numbers(curve.high),
-        color=_COLOURS[0],
+        with_gaps(curve.low),
+        with_gaps(curve.high),
+        color=COLOURS[0],
         alpha=0.15,
         lw=0,
         label="95 % of resampled rows",
@@ -164,9 +194,9 @@ def _draw_distributions(axes: Axes, values: Sequence[NDArray[np.float64]]) -> No
         above = each[each > floor]
         if above.size:
             low, quarter, middle, three, high = np.percentile(above, _PERCENTILES)
-            axes.plot([low, high], [place, place], color=_COLOURS[0], lw=1.0)
-            axes.plot([quarter, three], [place, place], color=_COLOURS[0], lw=6.0, alpha=0.5)
-            axes.plot([middle], [place], color=_COLOURS[0], marker="o", ms=4)
+            axes.plot([low, high], [place, place], color=COLOURS[0], lw=1.0)
+            axes.plot([quarter, three], [place, place], color=COLOURS[0], lw=6.0, alpha=0.5)
+            axes.plot([middle], [place], color=COLOURS[0], marker="o", ms=4)
         if each.size:
             axes.annotate(
                 f"{(each.size - above.size) / each.size:.0%} zero",
@@ -181,7 +211,3 @@ def _draw_distributions(axes: Axes, values: Sequence[NDArray[np.float64]]) -> No
     lowest, highest = axes.get_xlim()
     axes.set_xlim(lowest, highest * (highest / lowest) ** _ROOM)  # for the shares
     axes.grid(axis="x", color="0.92")
-
-
-def _numbers(values: Sequence[float | None]) -> list[float]:
-    return [np.nan if value is None else value for value in values]

@@ -1,0 +1,1 @@
+"""Pictures: of records, comparisons, data sets, strain studies and models."""

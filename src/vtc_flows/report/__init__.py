@@ -1,0 +1,1 @@
+"""A page with the figures and tables of one's own database."""
