@@ -19,6 +19,12 @@ def floating(address: int) -> ctypes.c_double:
     return ctypes.c_double.from_address(address)
 
 
+def integers(address: int, count: int) -> NDArray[np.int32]:
+    """Return a view of 32-bit integers."""
+    memory: Any = (ctypes.c_int32 * count).from_address(address)
+    return np.frombuffer(memory, np.int32)
+
+
 def doubles(address: int, count: int) -> NDArray[np.float64]:
     """Return a writable view of doubles."""
     memory: Any = (ctypes.c_double * count).from_address(address)

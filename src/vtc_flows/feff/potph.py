@@ -1,12 +1,13 @@
 """
 Potentials and phase shifts by FEFF 8.5L's library, in this very process.
 
-Four of the library's own calls are redirected (:mod:`vtc_flows.feff.elf`):
+Five of the library's own calls are redirected (:mod:`vtc_flows.feff.elf`):
 
 ``fmsie_``  the scattering inside the self-consistency is done by :mod:`vtc_flows.scattering`;
 ``scmt_``   each iteration is steered by :mod:`vtc_flows.feff.scf_steering`;
 ``phmesh_`` the energy mesh is ours, without the library's limits on it;
-``xsph_``   is called once for each window of energies, because one call holds 150 of them.
+``xsph_``   is called once for each window of energies, because one call holds 150 of them;
+``moveh_``  bonds with hydrogen are lengthened by :mod:`vtc_flows.feff.hydrogen`, which ends.
 
 The library keeps state between calls and ends the process where it gives up, so a process may
 run one site only: :mod:`vtc_flows.feff.worker` is that process.
@@ -25,7 +26,8 @@ import numpy as np
 from vtc_flows.errors import EngineOutputError, ScfNotConvergedError
 from vtc_flows.feff.core_hole import k_level_width_ev
 from vtc_flows.feff.elf import HookedLibrary
-from vtc_flows.feff.memory import floating, integer
+from vtc_flows.feff.hydrogen import lengthened_bonds
+from vtc_flows.feff.memory import doubles, floating, integer, integers
 from vtc_flows.feff.phase_files import read_cross_section, read_phase_pad
 from vtc_flows.feff.phase_tables import Window, emission_mesh, merge_windows, windows
 from vtc_flows.feff.scf_steering import ScfSteering
@@ -112,6 +114,7 @@ class PotentialsAndPhases:
         lib = self._library
         self._steering.install(self._guarded)
         lib.replace("phmesh_", 14, self._guarded(self._give_mesh))
+        lib.replace("moveh_", 4, self._guarded(_lengthen_bonds))
         self._original_xsph = lib.replace("xsph_", 84, self._guarded(self._make_phases))
         self._start = time.process_time()
         arguments = _Arguments(self._site)
@@ -170,6 +173,14 @@ class PotentialsAndPhases:
         integer(arguments[10]).value = mesh.n_horizontal
         integer(arguments[12]).value = mesh.fermi_index + 1
         integer(arguments[13]).value = 0
+
+
+def _lengthen_bonds(n_atoms: int, index: int, numbers: int, positions: int) -> None:
+    """Do what ``moveh_`` does."""
+    count = integer(n_atoms).value
+    of_potentials = integers(numbers, MAX_POTENTIALS)
+    places = doubles(positions, 3 * count).reshape(count, 3)
+    places[:], _ = lengthened_bonds(places, of_potentials[integers(index, count)])
 
 
 class _Arguments:

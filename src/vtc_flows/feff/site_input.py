@@ -245,6 +245,11 @@ class SiteInput:
         """Positions as an array of shape (n, 3), Angstrom."""
         return np.asarray(self.positions_angstrom, dtype=float).reshape(-1, 3)
 
+    @property
+    def atomic_numbers(self) -> NDArray[np.int64]:
+        """Atomic number of each atom."""
+        return np.array([self.potentials[index].atomic_number for index in self.potential_index])
+
     def count_within(self, radius_angstrom: float) -> int:
         """Return how many atoms, the absorber among them, lie within a radius of the absorber."""
         return int((np.linalg.norm(self.positions, axis=1) <= radius_angstrom).sum())
