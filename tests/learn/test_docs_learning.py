@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from vtc_flows.learn.tables import read_parquet, to_rows
 from vtc_flows.settings import load_settings
 from vtc_flows.stores.local_server import stop_server
 
@@ -34,9 +36,18 @@ def test_the_page_runs(own_database, vtc, capsys, tmp_path):
     (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     exec(compile(code, "page", "exec"), {})
     assert len(capsys.readouterr().out.splitlines()) == 10
-    (table,) = (tmp_path / "tables").glob("feff8l-30-*.parquet")
-    done = vtc("train", "--table", table, "-o", tmp_path / "m.skops", *QUICK)
-    assert done.exit_code == 0, done.output
+    assert (tmp_path / "larger.skops").is_file()
+
+
+@pytest.mark.parametrize("size", [30, 80])
+def test_the_tables_that_come_with_it(size):
+    table, card = read_parquet(ROOT / "tests" / "data" / "tables" / f"feff8l-{size}.parquet")
+    rows = to_rows(table)
+    assert f"What {len(rows)} rows give" in PAGE
+    assert {row.fms_atoms for row in rows} == {size} == {card["fms_atoms"]}
+    assert min(Counter(row.element for row in rows).values()) >= 30
+    groups = {row.split_group: row.split for row in rows}
+    assert all(row.split == groups[row.split_group] for row in rows)
 
 
 def test_numbers_of_the_page_are_those_of_the_code():

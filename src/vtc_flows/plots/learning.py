@@ -171,7 +171,7 @@ def learning_curve_figure(points: Sequence[LearningPoint], unit: str) -> Figure:
             right,
             [p.mae for p in points],
             [p.mae_std for p in points],
-            f"mean absolute error ({unit})",
+            f"MAE ({unit})",
             COLOURS[1],
         ),
     ):
