@@ -119,6 +119,17 @@ def moments(command: Command) -> Command:
     return command
 
 
+def preset(command: Command) -> Command:
+    """Add the choice of a preset."""
+    return click.option(
+        "--preset",
+        type=click.Choice(["seed", "converged"]),
+        default="seed",
+        show_default=True,
+        help="Neighbours in the multiple scattering: the source paper's 30, or 80.",
+    )(command)
+
+
 def spectra(command: Command) -> Command:
     """Add what spectra and SAMS depend on, but for engine and preset; see `cli.calculation`."""
     for option in (

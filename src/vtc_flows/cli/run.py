@@ -37,13 +37,7 @@ from vtc_flows.workflow.jobs import SiteXesMaker
 @click.command()
 @options.structures
 @options.elements
-@click.option(
-    "--preset",
-    type=click.Choice(["seed", "converged"]),
-    default="seed",
-    show_default=True,
-    help="Neighbours in the multiple scattering: the source paper's 30, or 80.",
-)
+@options.preset
 @options.spectra
 @options.moments
 @options.engine

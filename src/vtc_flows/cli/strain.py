@@ -70,13 +70,7 @@ _COLUMNS = (
     metavar="LOW HIGH STEP",
     help="Elongation along the axis in percent; negative where the crystal is compressed.",
 )
-@click.option(
-    "--preset",
-    type=click.Choice(["seed", "converged"]),
-    default="seed",
-    show_default=True,
-    help="Neighbours in the multiple scattering: the source paper's 30, or 80.",
-)
+@options.preset
 @options.spectra
 @options.moments
 @options.engine

@@ -47,13 +47,7 @@ def _calculation(command: Command) -> Command:
         ),
         options.moments,
         options.spectra,
-        click.option(
-            "--preset",
-            type=click.Choice(["seed", "converged"]),
-            default="seed",
-            show_default=True,
-            help="Neighbours in the multiple scattering: the source paper's 30, or 80.",
-        ),
+        options.preset,
         crystals(
             stored=True,
             element_help="Absorbing element; crystals without it are left out. All 3d metals of a "

@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from vtc_flows.plots.style import png, svg
-from vtc_flows.report.sections import Section
+from vtc_flows.report.parts import Section
 from vtc_flows.writing import file_name, write_whole
 
 PAGE = "report.html"
