@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from pathlib import Path
 
@@ -26,6 +27,12 @@ KEPT_FOR_FEFF10 = {"VTC_FEFF10_DIRECTORY", "VTC_FEFF10_LAUNCHER"}
 
 #: What finds the FEFF that the tests of a mark need.
 FINDERS = {"engine": find_feff8l, "feff10": find_feff10}
+
+
+def pytest_configure() -> None:
+    """Let interrupts through, which whatever a shell starts in the background ignores."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -51,7 +51,6 @@ from vtc_flows.feff.feff10_programs import (
     log_tail,
     require_space,
 )
-from vtc_flows.feff.hydrogen import require_end
 from vtc_flows.feff.recovery import FEFF10_LADDER, Step, recover
 from vtc_flows.feff.run_folder import require_scratch, run_folder
 from vtc_flows.feff.site_input import FEFF10_LIMITS, SiteInput
@@ -189,7 +188,6 @@ class Feff10Engine:
     ) -> list[SiteSpectrum]:
         """Compute the spectra of a site; see :meth:`run`."""
         site.check(FEFF10_LIMITS)
-        require_end(site.for_potentials())
         spent: dict[str, float] = {}
 
         def attempt(tried: SiteInput, folder: Path) -> list[SiteSpectrum]:

@@ -26,7 +26,6 @@ from vtc_flows.errors import (
 from vtc_flows.feff.cluster_input import site_input
 from vtc_flows.feff.discovery import Feff8lInstallation, find_feff8l
 from vtc_flows.feff.engine import EngineFacts, ScfFacts, SiteSpectrum
-from vtc_flows.feff.hydrogen import require_end
 from vtc_flows.feff.processes import children_cpu_s
 from vtc_flows.feff.recovery import FEFF8L_LADDER, Step, recover
 from vtc_flows.feff.run_folder import require_scratch, run_folder
@@ -146,8 +145,6 @@ class Feff8lEngine:
                 f"the card {site.extra_cards[0]!r} would change the result and is not supported by "
                 "the engine feff8l: remove it, or use --engine feff10"
             )
-        if self._route == "executables":
-            require_end(site.for_potentials())
         before_s = children_cpu_s()
         with run_folder(run_dir, scratch=self._scratch, keep=self._keep) as folder:
             found = recover(

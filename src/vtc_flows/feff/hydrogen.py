@@ -3,18 +3,16 @@ What FEFF does to bonds with hydrogen before it makes potentials, in steps that 
 
 FEFF moves each hydrogen atom away from its nearest neighbour, for the potentials alone, so that
 hydrogen's sphere does not grow too large (its routine ``moveh``). Where another atom is then the
-nearest one, it takes back a part of the way and looks again, without an end where hydrogen lies as
-near to several atoms, as in the octahedra of metal hydrides: FEFF 8.5L and FEFF10 hang there.
+nearest one, it takes back a part of the way and looks again, without an end where hydrogen lies
+exactly as near to several atoms, as it can in the octahedra of metal hydrides: FEFF 8.5L's library
+hangs there. FEFF10 has the same routine, but reads positions of a few decimals, between which one
+atom is nearer than the others by chance; hydrogen then stays where it is, to these decimals.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-from vtc_flows.errors import ClusterError
-from vtc_flows.feff.site_input import SiteInput
-from vtc_flows.feff.units import BOHR_ANGSTROM
 
 _HYDROGEN = 1
 
@@ -59,28 +57,6 @@ def lengthened_bonds(
             positions[atom] = start
             endless.append(int(atom))
     return positions, endless
-
-
-def require_end(site: SiteInput) -> None:
-    """
-    Refuse atoms at which a FEFF that is run as it stands would hang.
-
-    Raises
-    ------
-    ClusterError
-        If hydrogen lies as near to several atoms.
-    """
-    numbers = site.atomic_numbers
-    if _HYDROGEN not in numbers:
-        return
-    _, endless = lengthened_bonds(site.positions / BOHR_ANGSTROM, numbers)
-    if endless:
-        raise ClusterError(
-            f"hydrogen of this crystal is as near to several atoms ({len(endless)} of those around "
-            "the absorber): FEFF lengthens its bonds before it makes potentials, and does not come "
-            "to an end there. The engine feff8l as a library (the usual one) leaves such atoms in "
-            "their places"
-        )
 
 
 def _lengthen(positions: NDArray[np.float64], numbers: NDArray[np.int64], atom: int) -> bool:
