@@ -46,7 +46,7 @@ def study() -> StrainStudyDoc:
     (record,) = load_structures([path])
     strains = tuple(strains_between(-1, 1, 0.5))
     plan = StrainPlan(record, "Ni", "c", strains, XesSettings(energy_step_ev=0.5))
-    settings = plan.settings_at_strain()
+    settings = plan.settings_at_strain
     maker = PolarizedXesFlowMaker(
         site_maker=SiteXesMaker(engine="analytic_engine:make", settings=settings)
     )

@@ -37,9 +37,9 @@ def plan_of(structure_file):
 def run(plan: StrainPlan):
     """Run a study as the command does; return the study of each size."""
     maker = PolarizedXesFlowMaker(
-        site_maker=SiteXesMaker(engine="analytic_engine:make", settings=plan.settings_at_strain())
+        site_maker=SiteXesMaker(engine="analytic_engine:make", settings=plan.settings_at_strain)
     )
-    todo = plan_records(plan.crystals(), [plan.element], plan.settings_at_strain())
+    todo = plan_records(plan.crystals(), [plan.element], plan.settings_at_strain)
     assert not todo.problems
     records = {
         value: run_task(task, maker) for value, task in zip(plan.strains, todo.tasks, strict=True)
@@ -93,7 +93,7 @@ def test_strains_are_those_of_the_names():
 
 def test_the_same_atoms_scatter_at_every_strain(plan_of):
     plan = plan_of("NiO", "Ni", (-0.03, -0.005, 0.0, 0.005, 0.03))
-    assert plan.sizes() == {30: 32, 80: 80}  # 6 + 12 + 8 + 6, and 24 + 24 more
+    assert plan.sizes == {30: 32, 80: 80}  # 6 + 12 + 8 + 6, and 24 + 24 more
     for study in run(plan):
         assert {tuple(point.n_fms_atoms) for point in study.points} == {(study.n_neighbors + 1,)}
 

@@ -36,7 +36,7 @@ from vtc_flows.errors import InputError, VtcFlowsError
 from vtc_flows.schemas import SamsRecord, SamsSettings, XesSettings
 from vtc_flows.schemas.comparison import RecordComparison
 from vtc_flows.settings import VtcSettings, load_settings
-from vtc_flows.workflow.batch import Outcome, Task, Work, plan, run_work
+from vtc_flows.workflow.batch import Outcome, Task, Work, keeping_maker, plan, run_work
 from vtc_flows.workflow.compare import (
     compare_records,
     pair_records,
@@ -44,7 +44,6 @@ from vtc_flows.workflow.compare import (
     require_same_sams,
 )
 from vtc_flows.workflow.flows import PolarizedXesFlowMaker
-from vtc_flows.workflow.jobs import SiteXesMaker
 
 #: Options that say how something is computed.
 _COMPUTING = ("fms_atoms", "scf_atoms", "energies", "core_hole", "window", "fwhm")
@@ -220,14 +219,7 @@ def _require_fitting_records(
 def _maker(side: Side, sams_settings: SamsSettings, folder: Path) -> PolarizedXesFlowMaker | None:
     if isinstance(side, Stored):
         return None
-    return PolarizedXesFlowMaker(
-        site_maker=SiteXesMaker(
-            engine=side.engine,
-            settings=side.settings,
-            cache_directory=str(folder / SITES_FOLDER),
-        ),
-        sams_settings=sams_settings,
-    )
+    return keeping_maker(side.engine, side.settings, sams_settings, folder / SITES_FOLDER)
 
 
 def _run(

@@ -29,9 +29,7 @@ from vtc_flows.schemas import SamsRecord
 from vtc_flows.settings import VtcSettings, load_settings
 from vtc_flows.stores.connection import MongoDatabase, server_of
 from vtc_flows.stores.records import save_record
-from vtc_flows.workflow.batch import Outcome, Plan, Task, plan, run_tasks
-from vtc_flows.workflow.flows import PolarizedXesFlowMaker
-from vtc_flows.workflow.jobs import SiteXesMaker
+from vtc_flows.workflow.batch import Outcome, Plan, Task, keeping_maker, plan, run_tasks
 
 
 @click.command()
@@ -69,12 +67,7 @@ def run(structures: tuple[str, ...], elements: tuple[str, ...], **given: Any) ->
     if todo.tasks:
         require_writable(folder)
         require_table(folder)
-    maker = PolarizedXesFlowMaker(
-        site_maker=SiteXesMaker(
-            engine=given["engine"], settings=settings, cache_directory=str(folder / SITES_FOLDER)
-        ),
-        sams_settings=sams_settings,
-    )
+    maker = keeping_maker(given["engine"], settings, sams_settings, folder / SITES_FOLDER)
     results = _Results(todo, folder, database, plot=given["plot"], as_json=given["as_json"])
     if todo.tasks:
         n_sites = sum(task.n_sites for task in todo.tasks)

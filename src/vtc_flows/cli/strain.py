@@ -39,9 +39,7 @@ from vtc_flows.schemas.strain import StrainStudyDoc
 from vtc_flows.settings import load_settings
 from vtc_flows.stores.connection import MongoDatabase, server_of
 from vtc_flows.stores.studies import save_study
-from vtc_flows.workflow.batch import Plan, Task, Work, plan, plan_records, run_work
-from vtc_flows.workflow.flows import PolarizedXesFlowMaker
-from vtc_flows.workflow.jobs import SiteXesMaker
+from vtc_flows.workflow.batch import Task, Work, keeping_maker, plan, plan_records, run_work
 from vtc_flows.workflow.strain import StrainPlan, strain_studies, strains_between
 from vtc_flows.writing import file_name, write_whole
 
@@ -136,7 +134,7 @@ def _studies(
     problems: list[tuple[str, VtcFlowsError]] = []
     for each in plans:
         try:
-            found: Plan = plan_records(each.crystals(), [each.element], each.settings_at_strain())
+            found = plan_records(each.crystals(), [each.element], each.settings_at_strain)
         except VtcFlowsError as error:
             problems.append((each.record.source, error))
             continue
@@ -150,13 +148,11 @@ def _run(studies: Sequence[_Study], given: dict[str, Any], results: _Results) ->
     work: list[Work] = []
     places: list[tuple[int, float]] = []
     for number, study in enumerate(studies):
-        maker = PolarizedXesFlowMaker(
-            site_maker=SiteXesMaker(
-                engine=given["engine"],
-                settings=study.plan.settings_at_strain(),
-                cache_directory=str(results.folder / SITES_FOLDER),
-            ),
-            sams_settings=results.sams_settings,
+        maker = keeping_maker(
+            given["engine"],
+            study.plan.settings_at_strain,
+            results.sams_settings,
+            results.folder / SITES_FOLDER,
         )
         for value, task in zip(study.plan.strains, study.tasks, strict=True):
             work.append((task, maker))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vtc_flows.builders.dataset import current_dataset, table_file
-from vtc_flows.builders.models import current_model, list_cards
+from vtc_flows.builders.models import current_model, list_cards, load_card
 from vtc_flows.errors import InputError
 from vtc_flows.learn.matrix import LearningData, learning_data
 from vtc_flows.learn.model import TrainedModel
@@ -127,25 +127,21 @@ def read_contents(database: MongoDatabase, wishes: Wishes) -> Contents:
 def _model_and_dataset(
     database: MongoDatabase, wishes: Wishes
 ) -> tuple[ModelCard | None, DatasetDoc]:
-    cards = list_cards(database, only_current=wishes.model is None)
     if wishes.model is not None:
-        cards = [each for each in cards if wishes.model in (each.model_id, each.name)]
-        if not cards:
-            raise InputError(f"no model {wishes.model}: vtc models list shows what there is")
-        # of a name's versions the current one
-        cards.sort(key=lambda each: not each.current)
-    if wishes.dataset is not None:
-        dataset = current_dataset(database, wishes.dataset)
-        fitting = [each for each in cards if each.dataset.dataset_id == dataset.dataset_id]
-        if wishes.model is not None and not fitting:
+        card = load_card(database, wishes.model)
+        dataset = current_dataset(database, wishes.dataset or card.dataset.dataset_id)
+        if dataset.dataset_id != card.dataset.dataset_id:
             raise InputError(
-                f"{wishes.model} was not made from {dataset.dataset_id} but from "
-                f"{cards[0].dataset.dataset_id}: leave out --dataset, or train a model from it"
+                f"{card.model_id} was not made from {dataset.dataset_id} but from "
+                f"{card.dataset.dataset_id}: leave out --dataset, or train a model from it"
             )
-        return (fitting[0] if fitting else None), dataset
-    if cards:
+        return card, dataset
+    cards = list_cards(database)
+    if wishes.dataset is None and cards:
         return cards[0], current_dataset(database, cards[0].dataset.dataset_id)
-    return None, current_dataset(database)
+    dataset = current_dataset(database, wishes.dataset)
+    fitting = (each for each in cards if each.dataset.dataset_id == dataset.dataset_id)
+    return next(fitting, None), dataset
 
 
 def _compound(

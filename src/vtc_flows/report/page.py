@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -18,13 +18,15 @@ FIGURES = "figures"
 _TEMPLATE = "report.html.j2"
 
 
-def page_html(sections: Sequence[Section], *, made_at: str) -> str:
+def page_html(sections: Sequence[Section], drawn: Mapping[str, bytes], *, made_at: str) -> str:
     """
     Return the page.
 
     Parameters
     ----------
     sections : sequence of Section
+    drawn : mapping of str to bytes
+        For the name of each picture the content of its SVG file.
     made_at : str
         Stands below the title.
 
@@ -41,10 +43,12 @@ def page_html(sections: Sequence[Section], *, made_at: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["picture"] = lambda figure: (
-        f"data:image/svg+xml;base64,{base64.b64encode(svg(figure)).decode()}"
-    )
-    return environment.get_template(_TEMPLATE).render(sections=sections, made_at=made_at)
+    sources = {
+        name: f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}"
+        for name, content in drawn.items()
+    }
+    template = environment.get_template(_TEMPLATE)
+    return template.render(sections=sections, sources=sources, made_at=made_at)
 
 
 def write_report(folder: Path, sections: Sequence[Section], *, made_at: str) -> Iterator[Path]:
@@ -56,11 +60,12 @@ def write_report(folder: Path, sections: Sequence[Section], *, made_at: str) -> 
     StorageError
         If the folder cannot be written.
     """
-    for section in sections:
-        for picture in section.pictures:
-            for suffix, draw in ((".png", png), (".svg", svg)):
-                path = folder / FIGURES / file_name(picture.name, suffix)
-                write_whole(path, draw(picture.figure))
-                yield path
-    write_whole(folder / PAGE, page_html(sections, made_at=made_at))
+    drawn: dict[str, bytes] = {}
+    for picture in (each for section in sections for each in section.pictures):
+        drawn[picture.name] = svg(picture.figure)
+        for suffix, content in ((".svg", drawn[picture.name]), (".png", png(picture.figure))):
+            path = folder / FIGURES / file_name(picture.name, suffix)
+            write_whole(path, content)
+            yield path
+    write_whole(folder / PAGE, page_html(sections, drawn, made_at=made_at))
     yield folder / PAGE

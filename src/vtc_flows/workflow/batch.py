@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.queues import Queue
+from pathlib import Path
 from types import FrameType
 
 from jobflow import JobStore, run_locally
@@ -22,10 +23,10 @@ from vtc_flows.crystal.clusters import scf_radius
 from vtc_flows.crystal.sites import site_orbits
 from vtc_flows.crystal.sources import StructureRecord
 from vtc_flows.errors import EngineCrashError, StorageError, VtcFlowsError
-from vtc_flows.schemas import SamsRecord, XesSettings
+from vtc_flows.schemas import SamsRecord, SamsSettings, XesSettings
 from vtc_flows.workflow.flows import PolarizedXesFlowMaker
 from vtc_flows.workflow.inputs import chosen_elements, load_all
-from vtc_flows.workflow.jobs import site_cluster
+from vtc_flows.workflow.jobs import SiteXesMaker, site_cluster
 from vtc_flows.workflow.progress import Listener, SiteEvent, listening
 
 _POLL_S = 0.2
@@ -101,6 +102,18 @@ def plan_records(
         except VtcFlowsError as error:
             problems.append((record.source, error))
     return Plan(tuple(tasks), tuple(problems))
+
+
+def keeping_maker(
+    engine: str, settings: XesSettings, sams_settings: SamsSettings, cache_directory: Path
+) -> PolarizedXesFlowMaker:
+    """Return a maker whose finished sites are kept in a folder, and found there again."""
+    return PolarizedXesFlowMaker(
+        site_maker=SiteXesMaker(
+            engine=engine, settings=settings, cache_directory=str(cache_directory)
+        ),
+        sams_settings=sams_settings,
+    )
 
 
 def run_task(task: Task, maker: PolarizedXesFlowMaker) -> list[SamsRecord]:

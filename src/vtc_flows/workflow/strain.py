@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from vtc_flows import __version__
-from vtc_flows.crystal.clusters import count_within, scf_radius, shell_radius
+from vtc_flows.crystal.clusters import Cluster, count_within, scf_radius, shell_radius
 from vtc_flows.crystal.sites import site_orbits
 from vtc_flows.crystal.sources import StructureRecord
 from vtc_flows.crystal.strain import Axis, axis_direction, stretched
@@ -75,32 +76,36 @@ class StrainPlan:
             for strain in self.strains
         ]
 
+    @cached_property
     def sizes(self) -> dict[int, int]:
         """
-        Return how many neighbours scatter for each size asked for: whole shells without strain.
+        How many neighbours scatter for each size asked for: whole shells without strain.
 
         Strain splits shells. The nearest so many neighbours would be others at each strain, and
         SAMS would jump where an atom comes or goes; whole shells of the crystal without strain
         keep together. Of several kinds of sites the largest number counts.
         """
-        found: dict[int, int] = {}
-        for orbit in site_orbits(self.record.structure, self.element):
-            cluster = site_cluster(self.record.structure, orbit.representative, self.settings)
-            for size in self.settings.fms_atoms:
-                whole = count_within(cluster, shell_radius(cluster, size)) - 1
-                found[size] = max(found.get(size, 0), whole)
-        return found
+        return {size: self._whole_shells(shell_radius, size) for size in self.settings.fms_atoms}
 
+    @cached_property
     def settings_at_strain(self) -> XesSettings:
-        """Return the settings with whole shells, for the potentials too; see `sizes`."""
-        n_scf_atoms = 0
-        for orbit in site_orbits(self.record.structure, self.element):
-            cluster = site_cluster(self.record.structure, orbit.representative, self.settings)
-            radius = scf_radius(cluster, self.settings.n_scf_atoms)
-            n_scf_atoms = max(n_scf_atoms, count_within(cluster, radius) - 1)
-        sizes = tuple(sorted(set(self.sizes().values())))
-        changes = {"n_scf_atoms": n_scf_atoms, "fms_atoms": sizes}
+        """The settings with whole shells, for the potentials too; see `sizes`."""
+        changes = {
+            "n_scf_atoms": self._whole_shells(scf_radius, self.settings.n_scf_atoms),
+            "fms_atoms": tuple(self.sizes.values()),
+        }
         return XesSettings.model_validate({**self.settings.model_dump(), **changes})
+
+    @cached_property
+    def _clusters(self) -> list[Cluster]:
+        structure = self.record.structure
+        return [
+            site_cluster(structure, orbit.representative, self.settings)
+            for orbit in site_orbits(structure, self.element)
+        ]
+
+    def _whole_shells(self, radius: Callable[[Cluster, int], float], n_neighbors: int) -> int:
+        return max(count_within(each, radius(each, n_neighbors)) - 1 for each in self._clusters)
 
 
 def strains_between(low_percent: float, high_percent: float, step_percent: float) -> list[float]:
@@ -158,7 +163,7 @@ def strain_studies(
         raise InputError(f"{plan.record.material_id}: no strain gave a record")
     return [
         _study(plan, size, n_neighbors, records, sams_settings)
-        for size, n_neighbors in plan.sizes().items()
+        for size, n_neighbors in plan.sizes.items()
     ]
 
 
