@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vtc_flows.feff.memory import complexes, integer, single_complexes
+from vtc_flows.feff.memory import complexes, doubles, integer, integers, single_complexes
 from vtc_flows.feff.site_input import SiteInput
 from vtc_flows.feff.units import BOHR_ANGSTROM
 from vtc_flows.scattering.cluster import ClusterGeometry
@@ -22,12 +22,14 @@ class ScfScattering:
     Answer the self-consistency's question for the density of states at each potential.
 
     FEFF asks, at one complex energy, for the angular-momentum traces of the scattering part of
-    the Green's function at the first atom of one potential, in the cluster around that atom.
+    the Green's function at the first atom of one potential, in the cluster around that atom. The
+    atoms are those of FEFF's own list, as they stand in its question: it has lengthened the bonds
+    with hydrogen there, and its radii and overlapped densities belong to the longer ones.
 
     Parameters
     ----------
     site : SiteInput
-        Atoms, potentials and SCF radius.
+        Angular momenta of the potentials, SCF radius and whether clusters are cut.
 
     Attributes
     ----------
@@ -39,11 +41,9 @@ class ScfScattering:
 
     def __init__(self, site: SiteInput) -> None:
         self._lmax = np.array([p.lmax_scf for p in site.potentials])
-        self._positions = site.positions / BOHR_ANGSTROM
-        self._index = np.asarray(site.potential_index)
         # FEFF compares in single precision; so do we, or a shell on the rim is cut elsewhere
         self._radius = np.float32(np.float32(site.scf.radius_angstrom) / BOHR_ANGSTROM)
-        self._most_atoms = self._within(0).sum() if site.scf.cut_clusters else None
+        self._cut = site.scf.cut_clusters
         self._clusters: dict[int, ClusterGeometry] = {}
         self.calls = 0
         self.cpu_s = 0.0
@@ -56,7 +56,9 @@ class ScfScattering:
         phases = complexes(arguments[7], len(self._lmax) * N_ANGULAR).reshape(-1, N_ANGULAR)
         momentum = np.sqrt(2.0 * (energy - reference))
         scattering = np.exp(1j * phases) * np.sin(phases)
-        traces = self._cluster(potential).diagonal_by_l(momentum, scattering)
+        if potential not in self._clusters:
+            self._clusters[potential] = self._cluster(potential, *_atoms(*arguments[10:13]))
+        traces = self._clusters[potential].diagonal_by_l(momentum, scattering)
         degree = np.arange(len(traces))
         shift = np.exp(2j * phases[potential, : len(traces)]) / (2 * degree + 1)
         out = single_complexes(arguments[13] + 8 * N_ANGULAR * potential, len(traces))
@@ -64,19 +66,27 @@ class ScfScattering:
         self.calls += 1
         self.cpu_s += time.process_time() - start
 
-    def _cluster(self, potential: int) -> ClusterGeometry:
-        if potential not in self._clusters:
-            centre = int(np.argmax(self._index == potential))
-            relative = self._positions - self._positions[centre]
-            distance = np.linalg.norm(relative, axis=1)
-            chosen = np.flatnonzero(self._within(centre))
-            chosen = chosen[np.argsort(distance[chosen], kind="stable")][: self._most_atoms]
-            self._clusters[potential] = ClusterGeometry(
-                relative[chosen], self._index[chosen], self._lmax
-            )
-        return self._clusters[potential]
+    def _cluster(
+        self, potential: int, index: NDArray[np.int32], positions: NDArray[np.float64]
+    ) -> ClusterGeometry:
+        relative, chosen = self._around(potential, index, positions)
+        if self._cut:
+            chosen = chosen[: len(self._around(0, index, positions)[1])]
+        return ClusterGeometry(relative[chosen], index[chosen], self._lmax)
 
-    def _within(self, centre: int) -> NDArray[np.bool_]:
-        """Return which atoms lie within the SCF radius of an atom."""
-        distance = np.linalg.norm(self._positions - self._positions[centre], axis=1)
-        return np.asarray(distance.astype(np.float32) <= self._radius)
+    def _around(
+        self, potential: int, index: NDArray[np.int32], positions: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+        """Return the atoms as seen from a potential's first one, and the near ones in order."""
+        relative = positions - positions[int(np.argmax(index == potential))]
+        distance = np.linalg.norm(relative, axis=1)
+        near = np.flatnonzero(distance.astype(np.float32) <= self._radius)
+        return relative, near[np.argsort(distance[near], kind="stable")]
+
+
+def _atoms(
+    count: int, index: int, positions: int
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Copy FEFF's list of atoms: the potential of each and its place in Bohr."""
+    n_atoms = integer(count).value
+    return integers(index, n_atoms).copy(), doubles(positions, 3 * n_atoms).reshape(-1, 3).copy()
