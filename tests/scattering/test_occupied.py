@@ -85,3 +85,57 @@ def test_weights_of_a_pole_on_the_contour_are_finite():
     weights, start = contour_weights(contour, np.array([FERMI, FERMI - 0.1]), FERMI, LOSS)
     assert np.isfinite(weights).all()
     assert np.isfinite(start).all()
+
+
+BOTTOM = -0.75
+
+
+def mesh_from_bottom(step_ev):
+    step = step_ev * EV
+    below = np.arange(round((FERMI - BOTTOM) / step), 0, -1)
+    return xes_mesh(np.append(FERMI - step * below, FERMI), FERMI, LOSS, bottom=True)
+
+
+@pytest.mark.parametrize(("refine", "tolerance"), [(1, 3e-3), (4, 2e-4), (8, 7e-5)])
+def test_with_a_bottom_only_the_states_above_it_emit(refine, tolerance):
+    mesh = mesh_from_bottom(0.1)
+    bottom = mesh.bottom_ha
+    omega = np.concatenate([np.linspace(bottom - 0.3, FERMI + 0.2, 41), [bottom, bottom + 1e-6]])
+    expected = np.array(
+        [
+            quad(
+                lambda energy, at: analytic(energy) * LOSS / np.pi / ((energy - at) ** 2 + LOSS**2),
+                bottom,
+                FERMI,
+                args=(value,),
+                points=[p for p in (value, *POLES.real) if bottom < p < FERMI],
+                limit=500,
+                complex_func=True,
+            )[0]
+            for value in omega
+        ]
+    )
+    found = occupied_spectrum(mesh, analytic(mesh.energy_ha)[:, None], omega, refine)[:, 0]
+    assert np.abs(found - expected).max() < tolerance * np.abs(expected).max()
+
+
+def test_two_windows_of_states_add_up():
+    whole, upper = mesh_from_bottom(0.05), mesh_from_bottom(0.05)
+    middle = whole.n_horizontal // 2
+    energies = whole.energy_ha[: whole.n_horizontal].real
+    upper = xes_mesh(energies[middle:], FERMI, LOSS, bottom=True)
+    lower = xes_mesh(energies[: middle + 1], energies[middle], LOSS, bottom=True)
+    omega = np.linspace(BOTTOM - 0.1, FERMI + 0.1, 30)
+    all_states, above, below = (
+        occupied_spectrum(mesh, analytic(mesh.energy_ha)[:, None], omega, 8)
+        for mesh in (whole, upper, lower)
+    )
+    np.testing.assert_allclose(above + below, all_states, atol=1e-4 * np.abs(all_states).max())
+
+
+def test_a_line_below_the_bottom_leaves_nothing_behind():
+    mesh = mesh_from_bottom(0.1)
+    line = 1e3 / (mesh.energy_ha - (BOTTOM - 3 * EV - 1e-6j))
+    spectrum = occupied_spectrum(mesh, -line[:, None] / np.pi, np.linspace(BOTTOM, FERMI, 50), 4)
+    flank = 1e3 * LOSS / np.pi / (3 * EV) ** 2  # of the line, at the bottom
+    assert np.abs(spectrum.imag).max() < 2e-3 * flank

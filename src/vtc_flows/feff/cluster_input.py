@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from vtc_flows.crystal.clusters import Cluster, count_within, scf_radius, shell_radius
-from vtc_flows.feff.site_input import MAX_ATOMS, EnergyGrid, PotentialSpec, ScfControl, SiteInput
+from vtc_flows.feff.site_input import (
+    MAX_ATOMS,
+    EnergyGrid,
+    LowerEnd,
+    PotentialSpec,
+    ScfControl,
+    SiteInput,
+)
 from vtc_flows.schemas import XesSettings
 
 #: Atoms beyond the SCF cluster whose potentials overlap with its outermost ones (Angstrom).
@@ -46,14 +53,24 @@ def site_input(cluster: Cluster, settings: XesSettings) -> SiteInput:
             radius_angstrom=scf_reach,
             max_iterations=settings.scf_max_iterations,
             mixing=settings.scf_mixing,
+            n_plain_mixing=settings.scf_plain_iterations,
         ),
         fms_radii_angstrom=tuple(shell_radius(cluster, n) for n in settings.fms_atoms),
         grid=EnergyGrid(
             -settings.energy_below_ev, settings.energy_above_ev, settings.energy_step_ev
         ),
+        lower_end=_lower_end(settings),
         core_hole=settings.core_hole == "fsr",
         n_potential_atoms=_n_potential_atoms(cluster, listed),
     )
+
+
+def _lower_end(settings: XesSettings) -> LowerEnd | None:
+    if not settings.valence_only:
+        return None
+    if settings.valence_bottom_ev is not None:
+        return LowerEnd(-settings.valence_bottom_ev, above_3p=False)
+    return LowerEnd(settings.valence_depth_ev)
 
 
 def _n_potential_atoms(cluster: Cluster, radius_angstrom: float) -> int:

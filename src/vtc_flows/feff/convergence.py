@@ -37,11 +37,15 @@ class ScfHistory:
     converged : bool
         Whether the last iteration met all criteria.
     bad_counts : int
-        How often FEFF found impossible occupations and started the iterations anew.
+        How often impossible occupations started the iterations anew.
     possible : bool
         Whether the occupations of the last iteration were possible ones.
     charges_e : list of float
         Electrons that each kind of atom had lost after the last iteration.
+    occupations_e : list of list of float
+        Electrons of each kind of atom by angular momentum in the last iteration.
+    mixing : float
+        Share of the new density in the last iteration.
     """
 
     fermi_ha: list[float] = field(default_factory=list)
@@ -49,6 +53,8 @@ class ScfHistory:
     bad_counts: int = 0
     possible: bool = True
     charges_e: list[float] = field(default_factory=list)
+    occupations_e: list[list[float]] = field(default_factory=list)
+    mixing: float = 0.0
 
     @property
     def n_iterations(self) -> int:
@@ -79,7 +85,7 @@ class ConvergenceJudge:
         return self.history.fermi_ha[-1] if self._since_restart else None
 
     def restarted(self) -> None:
-        """Take note that FEFF found impossible occupations."""
+        """Take note that impossible occupations start the iterations anew."""
         self.history.bad_counts += 1
         self.history.converged = self.history.possible = False
         self._since_restart = 0
@@ -117,6 +123,7 @@ class ConvergenceJudge:
         self.history.converged = possible and self._is_converged(fermi_ha, charges, occupations)
         self.history.possible = possible
         self.history.charges_e = (-charges).tolist()
+        self.history.occupations_e = occupations.tolist()
         self.history.fermi_ha.append(fermi_ha)
         self._charges, self._occupations = charges.copy(), occupations.copy()
         told = fermi_ha

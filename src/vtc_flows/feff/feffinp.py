@@ -259,7 +259,14 @@ def _scf(cards: _Cards, words: list[str]) -> None:
         raise _refuse(cards, "SCF with lfms1 = 1 (molecules) is not supported; write 0")
     defaults = (0.0, 0.0, 30.0, 0.2, 1.0)
     radius, _, iterations, mixing, plain = (*values, *defaults[len(values) :])[:5]
-    cards.scf = ScfControl(radius, int(iterations), mixing, int(plain), cut_clusters=True)
+    cards.scf = ScfControl(
+        radius,
+        int(iterations),
+        mixing,
+        int(plain),
+        on_bad_counts="separation",  # as FEFF10, which the file is for
+        cut_clusters=True,
+    )
 
 
 def _fms(cards: _Cards, words: list[str]) -> None:

@@ -13,6 +13,7 @@ from vtc_flows.feff.core_hole import k_level_width_ev
 from vtc_flows.feff.phase_files import CrossSectionFile, PhaseFile
 from vtc_flows.feff.site_input import SiteInput
 from vtc_flows.feff.units import HARTREE_EV
+from vtc_flows.feff.valence_bottom import find_3p, search_energies
 from vtc_flows.scattering.mesh import SAME_ENERGY_HA, EnergyMesh, xes_mesh
 from vtc_flows.scattering.tensor import PhaseData
 
@@ -23,12 +24,14 @@ _QUINTIC = 5
 Window = tuple[PhaseFile, CrossSectionFile]
 
 
-def emission_mesh(site: SiteInput, fermi_ha: float) -> EnergyMesh:
+def emission_mesh(site: SiteInput, fermi_ha: float, bottom_ha: float | None = None) -> EnergyMesh:
     """
     Return the energies at which a site's scattering is needed.
 
     They are the points of its grid below the Fermi level, carried on to the Fermi level where
-    the grid ends before it, and the vertical axis. Nothing above the Fermi level enters.
+    the grid ends before it, and the vertical axis. Nothing above the Fermi level enters. Where
+    only the states above a bottom emit, the points begin there, whatever the grid, and a second
+    vertical axis ends them.
 
     Parameters
     ----------
@@ -36,6 +39,8 @@ def emission_mesh(site: SiteInput, fermi_ha: float) -> EnergyMesh:
         Its grid and its absorber, whose core-hole width decides the height of the mesh.
     fermi_ha : float
         Fermi level in Hartree.
+    bottom_ha : float, optional
+        Where the states that emit begin, below the Fermi level.
 
     Returns
     -------
@@ -45,11 +50,35 @@ def emission_mesh(site: SiteInput, fermi_ha: float) -> EnergyMesh:
     step = site.grid.step_ev / HARTREE_EV
     below = wanted_energies(site, fermi_ha)
     below = below[below < fermi_ha - SAME_ENERGY_HA]
+    if bottom_ha is not None:
+        below = below[below > bottom_ha + SAME_ENERGY_HA]
+        first = below[0] if len(below) else fermi_ha
+        missing = np.arange(bottom_ha, first - SAME_ENERGY_HA, step)
+        below = np.concatenate([missing, below])
     if len(below):
         beyond = np.arange(below[-1] + step, fermi_ha - SAME_ENERGY_HA, step)
         below = np.concatenate([below, beyond])
-    loss_ev = max(k_level_width_ev(site.potentials[0].atomic_number) / 2, _SMALLEST_LOSS_EV)
-    return xes_mesh(np.append(below, fermi_ha), fermi_ha, loss_ev / HARTREE_EV)
+    return xes_mesh(
+        np.append(below, fermi_ha),
+        fermi_ha,
+        _loss_ha(site),
+        bottom=bottom_ha is not None,
+    )
+
+
+def search_mesh(site: SiteInput, fermi_ha: float, depth_ev: float) -> EnergyMesh:
+    """Return the energies among which the absorber's 3p level is looked for."""
+    return xes_mesh(search_energies(fermi_ha, depth_ev), fermi_ha, _loss_ha(site))
+
+
+def level_3p_ha(section: CrossSectionFile, mesh: EnergyMesh) -> float | None:
+    """Return the absorber's 3p level from the embedded atom's cross section on `search_mesh`."""
+    horizontal = slice(0, mesh.n_horizontal)
+    return find_3p(
+        mesh.energy_ha[horizontal].real,
+        section.cross_section_angstrom2[horizontal].imag,
+        mesh.fermi_ha,
+    )
 
 
 def wanted_energies(site: SiteInput, fermi_ha: float) -> NDArray[np.float64]:
@@ -61,7 +90,7 @@ def windows(mesh: EnergyMesh, limit: int) -> list[EnergyMesh]:
     """
     Cut a mesh into pieces of at most ``limit`` points.
 
-    Each piece carries the Fermi level and the vertical axis, which FEFF wants in every call.
+    Each piece carries the Fermi level and the vertical axes, which FEFF wants in every call.
     """
     fermi = mesh.energy_ha[mesh.fermi_index : mesh.n_horizontal]
     vertical = mesh.energy_ha[mesh.n_horizontal :]
@@ -69,7 +98,12 @@ def windows(mesh: EnergyMesh, limit: int) -> list[EnergyMesh]:
     size = limit - len(vertical) - len(fermi)
     starts = range(0, max(len(below), 1), size)
     return [
-        EnergyMesh(np.concatenate([piece, fermi, vertical]), len(piece) + len(fermi), len(piece))
+        EnergyMesh(
+            np.concatenate([piece, fermi, vertical]),
+            len(piece) + len(fermi),
+            len(piece),
+            mesh.n_bottom,
+        )
         for piece in (below[start : start + size] for start in starts)
     ]
 
@@ -139,6 +173,11 @@ def interpolated(
         cross_section=carried(section.cross_section_angstrom2),
         normalisation=carried(section.normalisation_angstrom2),
     )
+
+
+def _loss_ha(site: SiteInput) -> float:
+    width_ev = k_level_width_ev(site.potentials[0].atomic_number)
+    return max(width_ev / 2, _SMALLEST_LOSS_EV) / HARTREE_EV
 
 
 def _lmax(site: SiteInput) -> NDArray[np.intp]:

@@ -25,14 +25,23 @@ import numpy as np
 
 from vtc_flows.errors import EngineOutputError, ScfNotConvergedError
 from vtc_flows.feff.core_hole import k_level_width_ev
+from vtc_flows.feff.core_valence import CoreValence, require_one_solution
 from vtc_flows.feff.elf import HookedLibrary
 from vtc_flows.feff.hydrogen import lengthened_bonds
 from vtc_flows.feff.memory import doubles, floating, integer, integers
 from vtc_flows.feff.phase_files import read_cross_section, read_phase_pad
-from vtc_flows.feff.phase_tables import Window, emission_mesh, merge_windows, windows
+from vtc_flows.feff.phase_tables import (
+    Window,
+    emission_mesh,
+    level_3p_ha,
+    merge_windows,
+    search_mesh,
+    windows,
+)
 from vtc_flows.feff.scf_steering import ScfSteering
 from vtc_flows.feff.site_input import MAX_ATOMS, MAX_POTENTIALS, SiteInput
 from vtc_flows.feff.units import BOHR_ANGSTROM, HARTREE_EV
+from vtc_flows.feff.valence_bottom import ValenceBottom, bottom_of_valence
 from vtc_flows.feff.watch import Progress
 from vtc_flows.scattering.mesh import EnergyMesh
 from vtc_flows.scattering.tensor import PhaseData
@@ -71,6 +80,8 @@ class PotentialsAndPhases:
         CPU seconds.
     photon_edge_ha : float
         Photon energy of emission from the Fermi level.
+    bottom : ValenceBottom, optional
+        Where the states that emit begin.
     """
 
     def __init__(
@@ -94,6 +105,12 @@ class PotentialsAndPhases:
         self.scattering = self._steering.scattering
         self.scf_cpu_s = self.phases_cpu_s = 0.0
         self.photon_edge_ha = 0.0
+        self.bottom: ValenceBottom | None = None
+
+    @property
+    def separation(self) -> CoreValence:
+        """Core-valence separation and occupations of the potentials."""
+        return self._steering.separation
 
     def run(self) -> PhaseData:
         """
@@ -144,24 +161,39 @@ class PotentialsAndPhases:
                 f"(Fermi level of the last three: {_listed(self.scf.fermi_ha[-3:])} eV)",
                 reason=None if self.scf.possible else "bad_counts",
             )
+        if self._site.scf.max_iterations and self._site.scf.on_bad_counts != "separation":
+            require_one_solution(
+                [potential.atomic_number for potential in self._site.potentials],
+                [potential.label for potential in self._site.potentials],
+                self._steering.separation,
+            )
         fermi_ha = floating(arguments[40]).value
-        self._whole_mesh = emission_mesh(self._site, fermi_ha)
-        write_section = ctypes.c_int32(1)  # the library passes a constant, which must stay as it is
-        n_titles = integer(arguments[37]).value
+        call = _XsphCall(self._original_xsph, arguments, self._directory)
+        self.bottom = self._bottom(call, fermi_ha)
+        bottom_ha = None if self.bottom is None else self.bottom.energy_ev / HARTREE_EV
+        self._whole_mesh = emission_mesh(self._site, fermi_ha, bottom_ha)
         pieces = windows(self._whole_mesh, _MAX_ENERGIES)
         for done, self._mesh in enumerate(pieces):
-            integer(arguments[37]).value = n_titles  # each call adds titles of its own
-            for name in (_PHASE_FILE, _SECTION_FILE):
-                (self._directory / name).unlink(missing_ok=True)
-            self._original_xsph(ctypes.addressof(write_section), *arguments[1:])
-            self._windows.append(
-                (
-                    read_phase_pad(self._directory / _PHASE_FILE),
-                    read_cross_section(self._directory / _SECTION_FILE),
-                )
-            )
+            self._windows.append(call())
             self._progress("phases", done + 1, len(pieces))
         self.phases_cpu_s = time.process_time() - self._start - self.scf_cpu_s
+
+    def _bottom(self, call: _XsphCall, fermi_ha: float) -> ValenceBottom | None:
+        """Return where the states that emit begin."""
+        end = self._site.lower_end
+        if end is None:
+            return None
+        fermi_ev = fermi_ha * HARTREE_EV
+        if not end.above_3p:
+            return ValenceBottom(fermi_ev - end.depth_ev, "given")
+        self._mesh = search_mesh(self._site, fermi_ha, end.depth_ev)
+        level = level_3p_ha(call()[1], self._mesh)
+        return bottom_of_valence(
+            fermi_ev,
+            end.depth_ev,
+            None if level is None else level * HARTREE_EV,
+            self._site.grid.step_ev,
+        )
 
     def _give_mesh(self, *arguments: Any) -> None:
         mesh = self._mesh
@@ -181,6 +213,30 @@ def _lengthen_bonds(n_atoms: int, index: int, numbers: int, positions: int) -> N
     of_potentials = integers(numbers, MAX_POTENTIALS)
     places = doubles(positions, 3 * count).reshape(count, 3)
     places[:], _ = lengthened_bonds(places, of_potentials[integers(index, count)])
+
+
+class _XsphCall:
+    """Calls of the library's ``xsph_`` with the same arguments, one for each window of energies."""
+
+    def __init__(
+        self, routine: Callable[..., None], arguments: tuple[Any, ...], directory: Path
+    ) -> None:
+        self._routine = routine
+        self._directory = directory
+        self._write_section = ctypes.c_int32(1)  # the library passes a constant, which must stay
+        self._arguments = [ctypes.addressof(self._write_section), *arguments[1:]]
+        self._titles = integer(arguments[37])
+        self._n_titles = self._titles.value
+
+    def __call__(self) -> Window:
+        self._titles.value = self._n_titles  # each call adds titles of its own
+        for name in (_PHASE_FILE, _SECTION_FILE):
+            (self._directory / name).unlink(missing_ok=True)
+        self._routine(*self._arguments)
+        return (
+            read_phase_pad(self._directory / _PHASE_FILE),
+            read_cross_section(self._directory / _SECTION_FILE),
+        )
 
 
 class _Arguments:

@@ -148,7 +148,7 @@ def _gentler(scf: ScfControl, divisor: float) -> ScfControl:
 
 
 def _through_bad_counts(scf: ScfControl) -> ScfControl:
-    return replace(_gentler(scf, 2.0), restart_on_bad_counts=False)
+    return replace(_gentler(scf, 2.0), on_bad_counts="go_on")
 
 
 def _slow(scf: ScfControl) -> ScfControl:

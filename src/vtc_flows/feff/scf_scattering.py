@@ -67,7 +67,7 @@ class ScfScattering:
         self.cpu_s += time.process_time() - start
 
     def _cluster(
-        self, potential: int, index: NDArray[np.int32], positions: NDArray[np.float64]
+        self, potential: int, index: NDArray[np.intp], positions: NDArray[np.float64]
     ) -> ClusterGeometry:
         relative, chosen = self._around(potential, index, positions)
         if self._cut:
@@ -75,7 +75,7 @@ class ScfScattering:
         return ClusterGeometry(relative[chosen], index[chosen], self._lmax)
 
     def _around(
-        self, potential: int, index: NDArray[np.int32], positions: NDArray[np.float64]
+        self, potential: int, index: NDArray[np.intp], positions: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
         """Return the atoms as seen from a potential's first one, and the near ones in order."""
         relative = positions - positions[int(np.argmax(index == potential))]
@@ -84,9 +84,9 @@ class ScfScattering:
         return relative, near[np.argsort(distance[near], kind="stable")]
 
 
-def _atoms(
-    count: int, index: int, positions: int
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+def _atoms(count: int, index: int, positions: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Copy FEFF's list of atoms: the potential of each and its place in Bohr."""
     n_atoms = integer(count).value
-    return integers(index, n_atoms).copy(), doubles(positions, 3 * n_atoms).reshape(-1, 3).copy()
+    kinds: NDArray[np.intp] = integers(index, n_atoms).astype(np.intp)
+    places = doubles(positions, 3 * n_atoms).reshape(-1, 3).copy()
+    return kinds, places

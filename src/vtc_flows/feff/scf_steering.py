@@ -5,10 +5,13 @@ Four things are done better than the library alone does them:
 
 * its convergence is judged, and it is kept from stopping too early
   (:mod:`vtc_flows.feff.convergence`);
-* impossible occupations ("bad counts": a shallow core level was taken for valence, or the other
-  way round) start the iterations anew with another core-valence separation. The library has that
-  code, but never reaches it: it reports such an iteration as good. What it changed in that
-  iteration is taken back, and the separation and mixing go on as in FEFF10;
+* impossible occupations ("bad counts") are noticed. The library has code for them, but never
+  reaches it: it reports such an iteration as good. They are an overshoot of the mixing as a rule,
+  so the iterations start again from the free atoms with slower mixing, and with the core-valence
+  separation in the middle of its gap, where a level that swings does not reach it. FEFF10 looks
+  for another separation in the potentials of that moment instead and goes on from there, which
+  can end in a solution with a core level among the valence states; that is done only where FEFF10
+  is to be reproduced (:attr:`vtc_flows.feff.site_input.ScfControl.on_bad_counts`);
 * its mixing remembers 30 densities and writes on beyond that memory: its counter starts anew;
 * lithium and beryllium get the angular momenta that were asked for, and not one more.
 """
@@ -24,10 +27,12 @@ from numpy.typing import NDArray
 
 from vtc_flows.errors import ScfNotConvergedError
 from vtc_flows.feff.convergence import ConvergenceJudge
+from vtc_flows.feff.core_valence import CoreValence, Shell, valence_shells
 from vtc_flows.feff.elf import HookedLibrary
-from vtc_flows.feff.memory import complexes, doubles, floating, integer
+from vtc_flows.feff.memory import complexes, doubles, floating, integer, integers
 from vtc_flows.feff.scf_scattering import N_ANGULAR, ScfScattering
 from vtc_flows.feff.site_input import MAX_POTENTIALS, SiteInput
+from vtc_flows.feff.units import HARTREE_EV
 from vtc_flows.feff.watch import Progress
 
 Guard = Callable[[Callable[..., None]], Callable[..., None]]
@@ -36,24 +41,39 @@ _RADIAL_POINTS = 251
 _MIXING_MEMORY = 30
 
 # Arguments of scmt_, 0-based.
-_ITERATION, _SEPARATION, _FERMI, _CHARGES, _VALENCE, _OCCUPATIONS, _GOOD, _MIXING = (
-    1, 2, 16, 12, 19, 38, 39, 44,
+_ITERATION, _SEPARATION, _CHARGES, _FERMI, _VALENCE, _OCCUPATIONS, _GOOD, _MIXING = (
+    1, 2, 12, 16, 19, 38, 39, 44,
 )  # fmt: skip
-#: What an iteration changes: argument and number of doubles (overlapped Coulomb potential, density,
-#: valence density, Fermi level, new valence density).
-_CHANGED = (
-    (5, MAX_POTENTIALS * _RADIAL_POINTS),
-    (6, MAX_POTENTIALS * _RADIAL_POINTS),
-    (7, MAX_POTENTIALS * _RADIAL_POINTS),
-    (_FERMI, 1),
+#: What an iteration and what follows it change: argument and number of doubles (overlapped Coulomb
+#: potential, density, valence density, potential and its valence part, muffin-tin and Norman
+#: radii, charges, interstitial density and level, Fermi level, new valence density).
+_CHANGED: tuple[tuple[int, int], ...] = (
+    *((argument, MAX_POTENTIALS * _RADIAL_POINTS) for argument in (5, 6, 7, 8, 9)),
+    *((argument, MAX_POTENTIALS) for argument in (10, 11, _CHARGES)),
+    *((argument, 1) for argument in (14, 15, _FERMI)),
     (37, (MAX_POTENTIALS + 1) * _RADIAL_POINTS),
 )
+# Arguments of corval_, 0-based.
+_PROPOSED, _COUNTED, _ENERGIES, _ORBITALS, _ORBITAL_VALENCE, _KAPPA, _CORVAL_DENSITY = (
+    1, 2, 3, 4, 5, 6, 11,
+)  # fmt: skip
+_MOST_ORBITALS = 30
+#: What it changes: argument and number of doubles.
+_CORVAL_CHANGES = (
+    (_PROPOSED, 1),
+    (_COUNTED, (MAX_POTENTIALS + 1) * N_ANGULAR),
+    (_ORBITAL_VALENCE, MAX_POTENTIALS * _MOST_ORBITALS),
+    (_CORVAL_DENSITY, MAX_POTENTIALS * _RADIAL_POINTS),
+)
+#: Steps in which the gap around the separation is felt for, and how many on either side (Hartree).
+_FEELER_HA, _MOST_FEELERS = 1.0 / HARTREE_EV, 10
 
 #: Occupations may differ from the free atom's by at most this many electrons (s, p, d, f, g).
 _POSSIBLE_CHANGE = np.array([1.95, 5.1, 9.1, 13.1, 13.1])
 _MOST_STARTS = 3
 _SAME_SEPARATION_HA = 0.05
-_SLOWER, _SLOWEST_MIXING = 5.0, 0.01
+_FEFF10_SLOWER, _FEFF10_SLOWEST = 5.0, 0.01
+_SLOWER, _MORE_PLAIN = 2.0, 4
 
 #: Atomic numbers for which the library adds an angular momentum: lithium and beryllium.
 _TOO_MANY_L = (3, 4)
@@ -87,7 +107,13 @@ class ScfSteering:
         self._judge = ConvergenceJudge()
         self._starts = 1
         self._mixing = site.scf.mixing
+        self._plain = site.scf.n_plain_mixing
+        self._centered = site.scf.center_separation
+        self._beginning: list[NDArray[np.float64]] | None = None
         self._separation_before_restart: float | None = None
+        self._moves: list[float] = []
+        self._separation_ha = 0.0
+        self._shells: tuple[tuple[Shell, ...], ...] = ()
         self.history = self._judge.history
         self.scattering = ScfScattering(site)
 
@@ -95,20 +121,83 @@ class ScfSteering:
         """Redirect the library's calls; ``guarded`` takes care of exceptions."""
         self._library.replace("fmsie_", 14, guarded(self.scattering.answer))
         self._scmt = self._library.replace("scmt_", 47, guarded(self._iterate))
+        self._corval = self._library.replace("corval_", 32, guarded(self._separate))
         if any(potential.atomic_number in _TOO_MANY_L for potential in self._site.potentials):
             self._embedded = EmbeddedAtom(self._library)
             self._embedded.install(guarded)
+
+    @property
+    def separation(self) -> CoreValence:
+        """Core-valence separation and occupations after the last iteration."""
+        return CoreValence(
+            self._separation_ha * HARTREE_EV,
+            tuple(self._moves),
+            self._shells,
+            tuple(tuple(row) for row in self.history.occupations_e),
+        )
 
     def flush(self) -> None:
         """Bring what FEFF wrote into the log, in case it is the last that it writes."""
         self._library.routine("_gfortran_flush_i4", 1)(None)
 
+    def _separate(self, *arguments: Any) -> None:
+        """Let FEFF part core and valence, but not again where only the mixing was too fast."""
+        if self._starts == 1 or self._site.scf.on_bad_counts == "separation":
+            self._corval(*arguments)
+        if self._centered:
+            floating(arguments[_PROPOSED]).value = self._middle_of_gap(arguments)
+            self._centered = False
+        energy = floating(arguments[_PROPOSED]).value
+        if self._shells and energy != self._separation_ha:
+            self._moves.append(self._separation_ha * HARTREE_EV)
+        self._separation_ha = energy
+        n_potentials = len(self._site.potentials)
+        counts = integers(arguments[_ORBITALS], n_potentials)
+        shape = (n_potentials, _MOST_ORBITALS)
+        kappa = integers(arguments[_KAPPA], n_potentials * _MOST_ORBITALS).reshape(shape)
+        energies, valence = (
+            doubles(arguments[argument], n_potentials * _MOST_ORBITALS).reshape(shape)
+            for argument in (_ENERGIES, _ORBITAL_VALENCE)
+        )
+        by_l = _by_potential(arguments[_COUNTED], n_potentials)
+        self._shells = tuple(
+            valence_shells(kappa[i, :count], energies[i, :count], valence[i, :count], by_l[i])
+            for i, count in enumerate(counts)
+        )
+
+    def _middle_of_gap(self, arguments: tuple[Any, ...]) -> float:
+        """
+        Return the energy half-way between the limits within which FEFF accepts a separation.
+
+        FEFF takes what is proposed if it is 5 eV or more from all levels that could be taken for
+        core or valence, and changes nothing then.
+        """
+        chosen = floating(arguments[_PROPOSED]).value
+        state = [doubles(arguments[i], count).copy() for i, count in _CORVAL_CHANGES]
+        ends = []
+        for sign in (-1, 1):
+            end = chosen
+            for step in range(1, _MOST_FEELERS + 1):
+                proposed = chosen + sign * step * _FEELER_HA
+                floating(arguments[_PROPOSED]).value = proposed
+                self._corval(*arguments)
+                accepted = abs(floating(arguments[_PROPOSED]).value - proposed) < 1e-9
+                for (i, count), values in zip(_CORVAL_CHANGES, state, strict=True):
+                    doubles(arguments[i], count)[:] = values
+                if not accepted:
+                    break
+                end = proposed
+            ends.append(end)
+        return (ends[0] + ends[1]) / 2
+
     def _iterate(self, *arguments: Any) -> None:
         fermi = floating(arguments[_FERMI])
         if self._judge.true_fermi_ha is not None:
             fermi.value = self._judge.true_fermi_ha
-        self._slow_down_after_restart(floating(arguments[_SEPARATION]).value)
-        before = [doubles(arguments[i], count).copy() for i, count in _CHANGED]
+        self._slow_down_after_move(floating(arguments[_SEPARATION]).value)
+        before = self._state(arguments)
+        if self._beginning is None:
+            self._beginning = before
         self._call(arguments)
         self.flush()
         n_potentials = len(self._site.potentials)
@@ -116,43 +205,66 @@ class ScfSteering:
         occupations = _by_potential(arguments[_OCCUPATIONS], n_potentials)
         valence = _by_potential(arguments[_VALENCE], n_potentials)
         possible = not (np.abs(occupations - valence) > _POSSIBLE_CHANGE).any()
-        if not possible and self._site.scf.restart_on_bad_counts:
-            for (i, count), values in zip(_CHANGED, before, strict=True):
-                doubles(arguments[i], count)[:] = values
-            self._restart(arguments)
-        else:
+        self.history.mixing = self._mixing
+        policy = self._site.scf.on_bad_counts
+        if possible or policy == "go_on":
             fermi.value = self._judge.judge(fermi.value, charges, occupations, possible=possible)
+        elif policy == "separation":
+            self._put_back(arguments, before)
+            self._separation_before_restart = floating(arguments[_SEPARATION]).value
+            self._start_again(arguments)
+        else:
+            self._put_back(arguments, self._beginning)
+            self._mixing /= _SLOWER
+            self._plain += _MORE_PLAIN
+            self._centered = self._starts == 1
+            self._start_again(arguments)
         self._progress("scf", self.history.n_iterations, self._site.scf.max_iterations)
 
+    def _state(self, arguments: tuple[Any, ...]) -> list[NDArray[np.float64]]:
+        return [doubles(arguments[i], count).copy() for i, count in _CHANGED]
+
+    def _put_back(self, arguments: tuple[Any, ...], state: list[NDArray[np.float64]]) -> None:
+        for (i, count), values in zip(_CHANGED, state, strict=True):
+            doubles(arguments[i], count)[:] = values
+
     def _call(self, arguments: tuple[Any, ...]) -> None:
-        iteration = integer(arguments[_ITERATION]).value
-        counter = ctypes.c_int32((iteration - 1) % _MIXING_MEMORY + 1)
+        # the first of FEFF's own plain iterations all have the number 1
+        more = self._plain - 1 if self._starts > 1 else 0
+        iteration = integer(arguments[_ITERATION]).value - more
+        counter = ctypes.c_int32((max(iteration, 1) - 1) % _MIXING_MEMORY + 1)
         mixing = ctypes.c_double(self._mixing)
         own = list(arguments)
         own[_ITERATION] = ctypes.addressof(counter)
         own[_MIXING] = ctypes.addressof(mixing)
         self._scmt(*own)
 
-    def _restart(self, arguments: tuple[Any, ...]) -> None:
-        """Let FEFF look for another core-valence separation and start the iterations anew."""
+    def _start_again(self, arguments: tuple[Any, ...]) -> None:
+        """Tell FEFF to part core and valence and to begin with the first iteration."""
         self._starts += 1
         if self._starts > _MOST_STARTS:
             raise ScfNotConvergedError(
-                "impossible occupations came back with each core-valence separation that was tried",
+                "impossible occupations came back with each "
+                + (
+                    "core-valence separation"
+                    if self._site.scf.on_bad_counts == "separation"
+                    else "mixing"
+                )
+                + " that was tried",
                 reason="bad_counts",
             )
         integer(arguments[_GOOD]).value = 0
-        self._separation_before_restart = floating(arguments[_SEPARATION]).value
         self._judge.restarted()
 
-    def _slow_down_after_restart(self, separation: float) -> None:
+    def _slow_down_after_move(self, separation: float) -> None:
+        """Do what FEFF10 does to its mixing after it looked for another separation."""
         if self._separation_before_restart is None:
             return
         unchanged = abs(separation - self._separation_before_restart) < _SAME_SEPARATION_HA
         if unchanged:
             self._starts = _MOST_STARTS
         if self._starts == _MOST_STARTS:
-            self._mixing = max(self._mixing / _SLOWER, _SLOWEST_MIXING)
+            self._mixing = max(self._mixing / _FEFF10_SLOWER, _FEFF10_SLOWEST)
         self._separation_before_restart = None
 
 

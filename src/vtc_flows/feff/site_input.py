@@ -82,6 +82,10 @@ class PotentialSpec:
         return cls(atomic_number, label[:6], stoichiometry, 2 - light, 3 - light)
 
 
+#: What follows impossible occupations; see `ScfControl`.
+OnBadCounts = Literal["slow_down", "separation", "go_on"]
+
+
 @dataclass(frozen=True)
 class ScfControl:
     """
@@ -99,9 +103,12 @@ class ScfControl:
         Iterations with plain mixing before Broyden's method, FEFF's ``nmix``.
     core_valence_ev : float
         Energy that separates core from valence states, FEFF's ``ecv``.
-    restart_on_bad_counts : bool
-        Start anew with another core-valence separation when occupations are impossible, as FEFF10
-        does; otherwise go on, and only the last iteration must be free of them.
+    on_bad_counts : {"slow_down", "separation", "go_on"}
+        What follows impossible occupations: the same from the start with slower mixing, since they
+        are an overshoot of the mixing as a rule; another core-valence separation, as FEFF10 does;
+        or nothing, and only the last iteration must be free of them.
+    center_separation : bool
+        Put the core-valence separation into the middle of its gap (engine feff8l).
     cut_clusters : bool
         Cut the cluster around every other kind of atom to as many atoms as the absorber's has.
         FEFF10 does so and says nothing of it; shells are then incomplete, and which of their
@@ -118,7 +125,8 @@ class ScfControl:
     mixing: float = 0.2
     n_plain_mixing: int = 1
     core_valence_ev: float = -40.0
-    restart_on_bad_counts: bool = True
+    on_bad_counts: OnBadCounts = "slow_down"
+    center_separation: bool = False
     cut_clusters: bool = False
     ramp_from_angstrom: float | None = None
     core_valence_floor_ev: float | None = None
@@ -185,6 +193,23 @@ class EnergyGrid:
 
 
 @dataclass(frozen=True)
+class LowerEnd:
+    """
+    Where the states that emit begin.
+
+    Attributes
+    ----------
+    depth_ev : float
+        Below the Fermi level.
+    above_3p : bool
+        Whether it is raised above the absorber's own 3p level.
+    """
+
+    depth_ev: float = 30.0
+    above_3p: bool = True
+
+
+@dataclass(frozen=True)
 class SiteInput:
     """
     One absorbing site, ready for an engine.
@@ -203,6 +228,8 @@ class SiteInput:
         One spectrum is made for each radius of full multiple scattering.
     grid : EnergyGrid
         Energies of the spectrum.
+    lower_end : LowerEnd, optional
+        Where the states that emit begin; all occupied ones emit if not given, as in FEFF.
     core_hole : bool
         Whether the absorber keeps its 1s hole (final-state rule).
     mesh_refinement : int
@@ -224,6 +251,7 @@ class SiteInput:
     scf: ScfControl
     fms_radii_angstrom: tuple[float, ...]
     grid: EnergyGrid
+    lower_end: LowerEnd | None = None
     core_hole: bool = True
     mesh_refinement: int = 4
     amplitude_reduction: float = 1.0
@@ -319,6 +347,8 @@ class SiteInput:
         fields["scf"] = ScfControl(**fields["scf"])
         fields["fms_radii_angstrom"] = tuple(fields["fms_radii_angstrom"])
         fields["grid"] = EnergyGrid(**fields["grid"])
+        lower_end = fields["lower_end"]
+        fields["lower_end"] = LowerEnd(**lower_end) if lower_end is not None else None
         fields["extra_cards"] = tuple(fields["extra_cards"])
         return cls(**fields)
 

@@ -1,10 +1,11 @@
 """
 The complex energies at which emission is computed.
 
-Emission fills the states up to the Fermi level, broadened by the core hole. The integral runs along
-a contour: down the line ``E + i loss`` below the Fermi level, and from there to the real axis
-(`vtc_flows.scattering.occupied`). So a mesh has a horizontal part, with a point at the Fermi level,
-and a vertical part above it.
+Emission comes from the states up to the Fermi level, broadened by the core hole. The integral runs
+along a contour: from the real axis at the Fermi level up to the line ``E + i loss`` and down in
+energy on it (`vtc_flows.scattering.occupied`). So a mesh has a horizontal part, with a point at the
+Fermi level, and a vertical part above it. Where only the states above the bottom of the valence
+emit, a second vertical part there leads back to the real axis.
 """
 
 from __future__ import annotations
@@ -35,16 +36,21 @@ class EnergyMesh:
     Attributes
     ----------
     energy_ha : ndarray, shape (n,)
-        Horizontal points, ascending, then the vertical points, ascending.
+        Horizontal points, ascending, then the vertical points at the Fermi level, ascending, then
+        those at the first horizontal point, if the contour ends there.
     n_horizontal : int
         Horizontal points.
     fermi_index : int
         The horizontal point at the Fermi level.
+    n_bottom : int
+        Vertical points at the first horizontal point: the bottom of the states that emit. Without
+        them all states below the mesh would emit, and those above its first point do.
     """
 
     energy_ha: Complex
     n_horizontal: int
     fermi_index: int
+    n_bottom: int = 0
 
     @property
     def loss_ha(self) -> float:
@@ -57,6 +63,16 @@ class EnergyMesh:
         return float(self.energy_ha[self.fermi_index].real)
 
     @property
+    def bottom_ha(self) -> float | None:
+        """Energy at which the states that emit begin; None where there is no such end."""
+        return float(self.energy_ha[0].real) if self.n_bottom else None
+
+    @property
+    def rising(self) -> slice:
+        """The vertical points at the Fermi level."""
+        return slice(self.n_horizontal, len(self.energy_ha) - self.n_bottom)
+
+    @property
     def matters(self) -> NDArray[np.bool_]:
         """Points that enter the spectrum: those on the contour below the Fermi level."""
         needed = np.zeros(len(self.energy_ha), dtype=bool)
@@ -65,7 +81,9 @@ class EnergyMesh:
         return needed
 
 
-def xes_mesh(horizontal_ha: Floats, fermi_ha: float, loss_ha: float) -> EnergyMesh:
+def xes_mesh(
+    horizontal_ha: Floats, fermi_ha: float, loss_ha: float, *, bottom: bool = False
+) -> EnergyMesh:
     """
     Put the vertical axis to a horizontal grid.
 
@@ -80,6 +98,8 @@ def xes_mesh(horizontal_ha: Floats, fermi_ha: float, loss_ha: float) -> EnergyMe
         Fermi level.
     loss_ha : float
         Half the core-hole width plus any other loss, positive.
+    bottom : bool
+        Whether the states that emit begin at the first point of the grid.
 
     Returns
     -------
@@ -104,9 +124,17 @@ def xes_mesh(horizontal_ha: Floats, fermi_ha: float, loss_ha: float) -> EnergyMe
         raise InputError("the energy grid needs a point at the Fermi level")
     if not loss_ha > 0:
         raise InputError(f"the loss has to be positive, not {loss_ha} Hartree")
-    vertical = fermi_ha + 1j * _vertical_heights(loss_ha)
+    heights = _vertical_heights(loss_ha)
+    at_bottom = heights[heights < loss_ha] if bottom else heights[:0]
+    if bottom and fermi_index == 0:
+        raise InputError("the states that emit have to begin below the Fermi level")
     return EnergyMesh(
-        np.concatenate([horizontal + 1j * loss_ha, vertical]), len(horizontal), fermi_index
+        np.concatenate(
+            [horizontal + 1j * loss_ha, fermi_ha + 1j * heights, horizontal[0] + 1j * at_bottom]
+        ),
+        len(horizontal),
+        fermi_index,
+        len(at_bottom),
     )
 
 

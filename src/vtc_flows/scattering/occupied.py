@@ -8,6 +8,11 @@ horizontal line, then down in energy. ``f`` is taken as linear between its point
 matrix:
 
     F(omega) = f0 w0 - sum over contour of K (f_c - f0),   f0 = f(min(omega, E_F) + i loss).
+
+Where the states that emit begin at a bottom E_b, the contour goes on from ``E_b + i loss`` to the
+real axis there, ``w0`` is the Lorentzian's part between both ends, and f0 is taken inside them. The
+result is the spectrum of the states between E_b and E_F exactly: what lies below E_b, a line of the
+core among it, is gone with its tail.
 """
 
 from __future__ import annotations
@@ -37,7 +42,8 @@ def occupied_spectrum(
     function : ndarray, shape (n, m)
         ``m`` functions on the mesh.
     omega_ha : ndarray, shape (k,)
-        Energies wanted, on the scale of the mesh; none below its first point.
+        Energies wanted, on the scale of the mesh; below its first point only where the states that
+        emit begin there.
     refine : int
         Steps of the contour per step of the mesh. FEFF takes 1; the straight segments of a 0.1 eV
         mesh then err by up to 2e-3 of the largest value. 4 removes most of that.
@@ -47,28 +53,47 @@ def occupied_spectrum(
     ndarray, shape (k, m)
         ``F``; the emission is its imaginary part.
     """
-    rising = mesh.energy_ha[mesh.n_horizontal :].imag
-    inner = np.flatnonzero(rising < mesh.loss_ha) + mesh.n_horizontal
-    at_fermi = function[mesh.fermi_index]
-    heights = np.log(np.append(mesh.energy_ha[inner].imag, mesh.loss_ha))
-    up = _Samples(heights, np.vstack([function[inner], at_fermi[None]]))
+    up = _rising(mesh, function, mesh.rising, mesh.fermi_index)
     below = slice(0, mesh.fermi_index + 1)
     across = _Samples(mesh.energy_ha[below].real, function[below])
-    level = np.minimum(omega_ha, mesh.fermi_ha)
+    level = np.clip(omega_ha, -np.inf if mesh.bottom_ha is None else mesh.bottom_ha, mesh.fermi_ha)
     fine_heights, values_up = up.refined(refine)
     # A pole between two points would leave the contour integral singular, so it becomes a point.
     fine_energies, values_across = across.refined(refine, level)
-    # The corner belongs to both parts.
-    contour_up = mesh.fermi_ha + 1j * np.exp(fine_heights[:-1])
-    contour = np.concatenate([contour_up, fine_energies[::-1] + 1j * mesh.loss_ha])
-    values = np.vstack([values_up[:-1], values_across[::-1]])
-    weights, start_weight = contour_weights(contour, omega_ha, mesh.fermi_ha, mesh.loss_ha)
-    result: Complex = start_weight[:, None] * across.at(level) + weights @ values
+    # The corners belong to both parts.
+    contour = [
+        mesh.fermi_ha + 1j * np.exp(fine_heights[:-1]),
+        fine_energies[::-1] + 1j * mesh.loss_ha,
+    ]
+    values = [values_up[:-1], values_across[::-1]]
+    if mesh.bottom_ha is not None:
+        at_bottom = slice(len(mesh.energy_ha) - mesh.n_bottom, None)
+        heights, values_down = _rising(mesh, function, at_bottom, 0).refined(refine)
+        contour.append(mesh.bottom_ha + 1j * np.exp(heights[-2::-1]))
+        values.append(values_down[-2::-1])
+    weights, start_weight = contour_weights(
+        np.concatenate(contour), omega_ha, mesh.fermi_ha, mesh.loss_ha, mesh.bottom_ha
+    )
+    result: Complex = start_weight[:, None] * across.at(level) + weights @ np.vstack(values)
     return result
 
 
+def _rising(mesh: EnergyMesh, function: Complex, vertical: slice, corner: int) -> _Samples:
+    """Return the functions on a vertical part of the contour, over the logarithm of the height."""
+    heights, values = mesh.energy_ha[vertical].imag, function[vertical]
+    inner = heights < mesh.loss_ha
+    return _Samples(
+        np.log(np.append(heights[inner], mesh.loss_ha)),
+        np.vstack([values[inner], function[corner][None]]),
+    )
+
+
 def contour_weights(
-    contour: Complex, omega_ha: Floats, fermi_ha: float, loss_ha: float
+    contour: Complex,
+    omega_ha: Floats,
+    fermi_ha: float,
+    loss_ha: float,
+    bottom_ha: float | None = None,
 ) -> tuple[Complex, Complex]:
     """
     Matrix of the contour integral.
@@ -76,11 +101,14 @@ def contour_weights(
     Parameters
     ----------
     contour : ndarray, shape (c,)
-        Points from near the Fermi level up to ``E_F + i loss`` and on to lower energies.
+        Points from near the Fermi level up to ``E_F + i loss`` and on to lower energies; with a
+        bottom, on down to near the real axis there.
     omega_ha : ndarray, shape (k,)
         Energies wanted.
     fermi_ha, loss_ha : float
         Fermi level and half width.
+    bottom_ha : float, optional
+        Where the occupied states begin.
 
     Returns
     -------
@@ -90,8 +118,6 @@ def contour_weights(
         Factor of ``f0``.
     """
     omega = np.asarray(omega_ha, dtype=np.float64)
-    offset = omega - fermi_ha
-    offset = np.where(np.abs(offset) < SAME_ENERGY_HA, 0.0, offset)
     first, last = contour[:-1], contour[1:]
     weights = np.zeros((len(omega), len(contour)), dtype=np.complex128)
     for side in (1, -1):
@@ -104,9 +130,17 @@ def contour_weights(
         kernel = side * np.log(ratio) / (2j * np.pi * (last - first))
         weights[:, :-1] += kernel * to_last
         weights[:, 1:] -= kernel * to_first
-    height = contour[0].imag
-    weights[:, 0] += loss_ha / np.pi / (loss_ha**2 + (1j * height - offset) ** 2) * 1j * height
-    cut = 0.5 - np.arctan((omega - fermi_ha) / loss_ha) / np.pi
+    ends = (
+        [(0, 1.0, fermi_ha)] if bottom_ha is None else [(0, 1.0, fermi_ha), (-1, -1.0, bottom_ha)]
+    )
+    cut = np.zeros(len(omega))
+    for point, sign, end_ha in ends:  # from the real axis to the contour, or back
+        offset = omega - end_ha
+        height = contour[point].imag
+        pole_free = np.where(np.abs(offset) < SAME_ENERGY_HA, 0.0, offset)
+        lorentzian = loss_ha / np.pi / (loss_ha**2 + (1j * height - pole_free) ** 2)
+        weights[:, point] += sign * lorentzian * 1j * height
+        cut += sign * (0.5 - np.arctan(offset / loss_ha) / np.pi)
     start_weight = cut + weights.sum(axis=1)
     return -weights, start_weight
 

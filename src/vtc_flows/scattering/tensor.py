@@ -143,7 +143,8 @@ def emission_tensor(
         Which potential each atom has.
     energy_ha : ndarray, optional
         Energies wanted; by default the horizontal points of the mesh. Above the Fermi level any
-        energy will do, below it the mesh has to cover them.
+        energy will do, and below the bottom of the states that emit; where the mesh has no such
+        end, it has to cover them.
     refine : int
         Contour steps per mesh step, see `occupied_spectrum`; 1 is FEFF's own discretisation.
     amplitude : float
@@ -167,7 +168,7 @@ def emission_tensor(
     mesh = data.mesh
     horizontal = mesh.energy_ha[: mesh.n_horizontal].real
     wanted = horizontal if energy_ha is None else np.asarray(energy_ha, dtype=np.float64)
-    if len(wanted) and wanted.min() < horizontal[0] - 1e-9:
+    if len(wanted) and mesh.bottom_ha is None and wanted.min() < horizontal[0] - 1e-9:
         raise InputError("energies below the first point of the mesh were asked for")
     matters = np.flatnonzero(mesh.matters)
     propagator, facts = absorber_green(

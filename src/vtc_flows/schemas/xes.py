@@ -43,6 +43,22 @@ class XesSettings(_Frozen):
     energy_below_ev: float = Field(default=30.0, gt=0, description="Grid below the Fermi level.")
     energy_above_ev: float = Field(default=5.0, ge=0, description="Grid above the Fermi level.")
     energy_step_ev: float = Field(default=0.1, gt=0, description="Step of the grid.")
+    valence_only: bool = Field(
+        default=True,
+        description="Whether only states above the absorber's own 3p level emit; otherwise all "
+        "occupied states do, as in FEFF.",
+    )
+    valence_depth_ev: float = Field(
+        default=30.0,
+        gt=0,
+        description="Where the states that emit begin at the lowest, below the Fermi level.",
+    )
+    valence_bottom_ev: float | None = Field(
+        default=None,
+        lt=0,
+        description="Where they begin, relative to the Fermi level; found from the potentials if "
+        "not given.",
+    )
     core_hole: Literal["fsr", "none"] = Field(
         default="fsr", description="1s hole kept (final-state rule) or ignored."
     )
@@ -50,7 +66,13 @@ class XesSettings(_Frozen):
         default=60, ge=1, description="Most iterations for the potentials (FEFF's nscmt)."
     )
     scf_mixing: float = Field(
-        default=0.2, gt=0, le=1, description="Share of the new density (FEFF's ca)."
+        default=0.1, gt=0, le=1, description="Share of the new density (FEFF's ca)."
+    )
+    scf_plain_iterations: int = Field(
+        default=4,
+        ge=1,
+        description="Iterations with plain mixing before Broyden's method, whose first steps can "
+        "overshoot into a false solution (FEFF's nmix).",
     )
 
     @field_validator("fms_atoms")
@@ -59,6 +81,12 @@ class XesSettings(_Frozen):
         if min(sizes) < 1:
             raise ValueError("a cluster needs at least one neighbour")
         return tuple(sorted(set(sizes)))
+
+    @model_validator(mode="after")
+    def _bottom_belongs_to_valence(self) -> XesSettings:
+        if self.valence_bottom_ev is not None and not self.valence_only:
+            raise ValueError("valence_bottom_ev has no meaning without valence_only")
+        return self
 
     @classmethod
     def preset(cls, name: Preset, **changes: Any) -> XesSettings:
