@@ -248,6 +248,9 @@ def print_record(record: SamsRecord, target: Console) -> None:
     if record.sites:
         target.print()
         print_table(_sites(record), target)
+    for site in record.sites:
+        for remark in site.remarks:
+            target.print(Text(f"note: site {site.site_index}: {remark}"), soft_wrap=True)
     for failure in record.failures:
         target.print(
             Text(f"site {failure.site_index} failed ({failure.reason}): {failure.message}", "red"),
@@ -258,6 +261,8 @@ def print_record(record: SamsRecord, target: Console) -> None:
 def _conditions(record: SamsRecord) -> str:
     low, high = record.window_ev
     text = f"SAMS in eV^-1/2, E_F{low:+g} ... E_F{high:+g} eV"
+    if record.window_ev != record.sams_settings.window_ev:
+        text += " (the window begins with the valence)"
     if record.sams_settings.fwhm_ev:
         text += f", broadened by {record.sams_settings.fwhm_ev:g} eV FWHM"
     return text

@@ -10,13 +10,15 @@ being integrated. Either way the iterations can converge, and nothing in FEFF's 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vtc_flows.errors import ScfNotConvergedError
+from vtc_flows.feff.site_input import PotentialSpec
 from vtc_flows.feff.units import HARTREE_EV
 
 #: A full shell below this energy in the free atom (eV) stays full in a crystal: semicore p and d,
@@ -30,6 +32,20 @@ _BEYOND_E = (0.25, 0.4, 0.6, 0.6, 0.6)
 #: How far s and p occupations of two potentials of one element may differ; a core hole changes d.
 _SAME_ELEMENT_E = (1.0, 2.0)
 _OCCUPIED_E = 0.1
+#: Quantum numbers n and l of the orbitals in FEFF10's table of the free atoms, in its order: 1s,
+#: 2s, 2p1/2, 2p3/2, 3s ...
+ORBITALS = tuple(
+    (n, momentum)
+    for n, momentum, count in (
+        *((1, 0, 1), (2, 0, 1), (2, 1, 2)),
+        *((3, 0, 1), (3, 1, 2), (3, 2, 2)),
+        *((4, 0, 1), (4, 1, 2), (4, 2, 2), (4, 3, 2)),
+        *((5, 0, 1), (5, 1, 2), (5, 2, 2), (5, 3, 2)),
+        *((6, 0, 1), (6, 1, 2), (6, 2, 2), (7, 0, 1), (7, 1, 2), (8, 0, 1), (8, 1, 2)),
+        *((7, 2, 2), (6, 3, 2), (5, 4, 2)),
+    )
+    for _ in range(count)
+)
 _LETTERS = "spdfg"
 
 
@@ -44,14 +60,14 @@ class Shell:
         Quantum numbers.
     electrons : float
         In the free atom.
-    energy_ev : float
-        The lower one of its two levels there.
+    deep : bool
+        Whether it lies so deep that it stays full in a crystal.
     """
 
     n: int
     l: int  # noqa: E741 - the quantum number
     electrons: float
-    energy_ev: float
+    deep: bool
 
     @property
     def name(self) -> str:
@@ -89,6 +105,18 @@ class CoreValence:
     def shell_names(self) -> tuple[tuple[str, ...], ...]:
         """Return the names of the valence shells of each potential."""
         return tuple(tuple(shell.name for shell in shells) for shells in self.shells)
+
+
+def separation_of(fields: Mapping[str, Any] | None) -> CoreValence | None:
+    """Return the separation from the fields that `dataclasses.asdict` and JSON made of it."""
+    if fields is None:
+        return None
+    return CoreValence(
+        fields["energy_ev"],
+        tuple(fields["moves_ev"]),
+        tuple(tuple(Shell(**shell) for shell in shells) for shells in fields["shells"]),
+        tuple(tuple(row) for row in fields["occupations_e"]),
+    )
 
 
 def valence_shells(
@@ -139,11 +167,42 @@ def valence_shells(
         electrons[: len(second)] += valence[second]
         energies = energies_ha[first] * HARTREE_EV
         shells = [
-            Shell(momentum + 1 + number, momentum, float(held), float(energies[number]))
+            Shell(momentum + 1 + number, momentum, float(held), bool(energies[number] < DEEP_EV))
             for number, held in enumerate(electrons)
         ]
         found += _with_core(shells, float(counted))
     return tuple(found)
+
+
+def shells_of_table(valence: Sequence[float]) -> tuple[Shell, ...]:
+    """
+    Return the valence shells of a free atom from its row in FEFF10's table.
+
+    Parameters
+    ----------
+    valence : sequence of float
+        Valence electrons of each of `ORBITALS`.
+
+    Returns
+    -------
+    tuple of Shell
+        An s or p shell counts as deep if another one of the atom has a larger n.
+
+    Examples
+    --------
+    >>> row = [0.0] * 5 + [2, 4, 2, 0, 1, 1] + [0.0] * 29
+    >>> [(shell.name, shell.deep) for shell in shells_of_table(row)]
+    [('3p', True), ('3d', False), ('4s', False), ('4p', False)]
+    """
+    electrons: dict[tuple[int, int], float] = {}
+    for orbital, held in zip(ORBITALS, valence, strict=True):
+        if held > 0:
+            electrons[orbital] = electrons.get(orbital, 0.0) + float(held)
+    largest = max((n for n, _ in electrons), default=0)
+    return tuple(
+        Shell(n, momentum, held, deep=n < largest and momentum < 2)
+        for (n, momentum), held in electrons.items()
+    )
 
 
 def _with_core(shells: Sequence[Shell], counted: float) -> list[Shell]:
@@ -159,18 +218,14 @@ def _with_core(shells: Sequence[Shell], counted: float) -> list[Shell]:
     return kept[::-1]
 
 
-def require_one_solution(
-    atomic_numbers: Sequence[int], labels: Sequence[str], separation: CoreValence
-) -> None:
+def require_one_solution(potentials: Sequence[PotentialSpec], separation: CoreValence) -> None:
     """
     Refuse a solution whose electrons are not those that were counted.
 
     Parameters
     ----------
-    atomic_numbers : sequence of int
-        Z of each potential, the absorber first.
-    labels : sequence of str
-        What to call the potentials.
+    potentials : sequence of PotentialSpec
+        The absorber first.
     separation : CoreValence
         Shells and occupations.
 
@@ -182,11 +237,11 @@ def require_one_solution(
         (a core level above E_cv) or fewer than its full deep ones (a valence level below E_cv); or
         potentials of one element are filled differently.
     """
-    for number, label in enumerate(labels):
-        _require_fit(label, separation, number)
+    for number, potential in enumerate(potentials):
+        _require_fit(potential.label, separation, number)
         for other in range(number):
-            if atomic_numbers[other] == atomic_numbers[number]:
-                _require_equal(labels[other], label, separation, other, number)
+            if potentials[other].atomic_number == potential.atomic_number:
+                _require_equal(potentials[other].label, potential.label, separation, other, number)
 
 
 def _require_fit(label: str, separation: CoreValence, number: int) -> None:
@@ -203,7 +258,7 @@ def _require_fit(label: str, separation: CoreValence, number: int) -> None:
         deep = sum(
             shell.electrons
             for shell in shells
-            if shell.energy_ev < DEEP_EV and shell.electrons > shell.capacity - _OCCUPIED_E
+            if shell.deep and shell.electrons > shell.capacity - _OCCUPIED_E
         )
         if deep and occupation < deep - _LACKING_E:
             raise _refusal(

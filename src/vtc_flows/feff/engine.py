@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from vtc_flows.crystal.clusters import Cluster
 from vtc_flows.errors import Attempt
+from vtc_flows.feff.core_valence import CoreValence
 from vtc_flows.feff.site_input import SiteInput
+from vtc_flows.feff.valence_bottom import ValenceBottom
 from vtc_flows.feff.watch import Progress, silent
 from vtc_flows.schemas import XesSettings
 
@@ -36,6 +38,12 @@ class ScfFacts:
     charges_e : tuple of float
         Electrons that each kind of atom lost (positive) or gained, absorber first; empty where the
         engine does not tell.
+    separation : CoreValence, optional
+        Core-valence separation, valence shells and occupations.
+    restarts : int
+        How often impossible occupations started the iterations anew.
+    mixing : float
+        Share of the new density in the last iteration; 0 where the engine does not tell.
     """
 
     converged: bool
@@ -44,6 +52,9 @@ class ScfFacts:
     fermi_history_ev: tuple[float, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     charges_e: tuple[float, ...] = ()
+    separation: CoreValence | None = None
+    restarts: int = 0
+    mixing: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -106,6 +117,8 @@ class SiteSpectrum:
         the site as JSON.
     checks : dict of str to float
         Figures by which the spectrum was found good; see :mod:`vtc_flows.feff.verdict`.
+    bottom : ValenceBottom, optional
+        Where the states that emit begin; None where all occupied ones do.
     """
 
     fms_atoms: int
@@ -121,6 +134,7 @@ class SiteSpectrum:
     timings_s: dict[str, float] = field(default_factory=dict)
     input_text: str = ""
     checks: dict[str, float] = field(default_factory=dict)
+    bottom: ValenceBottom | None = None
 
 
 class Engine(Protocol):

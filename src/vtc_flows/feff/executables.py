@@ -12,15 +12,18 @@ import json
 import re
 import resource
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 from vtc_flows.errors import EngineCrashError, EngineOutputError, ScfNotConvergedError
 from vtc_flows.feff.convergence import ScfHistory
+from vtc_flows.feff.core_valence import CoreValence
 from vtc_flows.feff.phase_files import read_cross_section, read_phase_pad
 from vtc_flows.feff.phase_tables import emission_mesh, interpolated
-from vtc_flows.feff.site_input import SiteInput
+from vtc_flows.feff.site_input import EnergyGrid, SiteInput
 from vtc_flows.feff.units import HARTREE_EV
+from vtc_flows.feff.valence_bottom import ValenceBottom, bottom_from_background, wider_grid
 from vtc_flows.feff.watch import Progress
 from vtc_flows.scattering.tensor import PhaseData
 
@@ -63,6 +66,8 @@ class ExecutedPotentialsAndPhases:
         self.scattering = SimpleNamespace(cpu_s=0.0, calls=0)  # none of it is ours on this route
         self.scf_cpu_s = self.phases_cpu_s = 0.0
         self.photon_edge_ha = 0.0
+        self.separation: CoreValence | None = None  # the programs do not tell all of it
+        self.bottom: ValenceBottom | None = None
 
     def run(self) -> PhaseData:
         """
@@ -110,14 +115,30 @@ class ExecutedPotentialsAndPhases:
         phases = read_phase_pad(self._directory / "phase.pad")
         section = read_cross_section(self._directory / "xsect.json")
         self.photon_edge_ha = section.photon_edge_ha
-        return interpolated(phases, section, emission_mesh(self._site, phases.fermi_ha), self._site)
+        end = self._site.lower_end
+        if end is not None:
+            upto = phases.fermi_index + 1
+            self.bottom = bottom_from_background(
+                phases.energy_ha[:upto].real * HARTREE_EV,
+                section.cross_section_angstrom2[:upto].imag,
+                end,
+                self._grid.step_ev,
+            )
+        wider = replace(self._site, grid=self._grid)
+        return interpolated(phases, section, emission_mesh(wider, phases.fermi_ha), wider)
+
+    @property
+    def _grid(self) -> EnergyGrid:
+        """The grid, carried on below the bottom of the valence."""
+        end = self._site.lower_end
+        return self._site.grid if end is None else wider_grid(self._site.grid, end)
 
     def _lowest_energy_ev(self) -> float:
-        if self._site.grid.origin == "absolute":
-            return self._site.grid.start_ev
+        if self._grid.origin == "absolute":
+            return self._grid.start_ev
         if not self.scf.fermi_ha:
             raise EngineOutputError("a grid that starts from the Fermi level needs an SCF")
-        return self.scf.fermi_ha[-1] * HARTREE_EV + self._site.grid.start_ev
+        return self.scf.fermi_ha[-1] * HARTREE_EV + self._grid.start_ev
 
     def _execute(self, program: str) -> float:
         """Run a program; return its CPU seconds."""

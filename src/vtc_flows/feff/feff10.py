@@ -18,8 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtc_flows.crystal.clusters import Cluster
-from vtc_flows.errors import EngineError, EngineOutputError, StorageError
+from vtc_flows.errors import (
+    EngineError,
+    EngineOutputError,
+    ScfNotConvergedError,
+    StorageError,
+)
 from vtc_flows.feff.cluster_input import site_input
+from vtc_flows.feff.core_valence import require_one_solution
 from vtc_flows.feff.engine import EngineFacts, ScfFacts, SiteSpectrum
 from vtc_flows.feff.feff10_input import (
     FEFF_INP,
@@ -29,6 +35,7 @@ from vtc_flows.feff.feff10_input import (
     absolute_grid,
 )
 from vtc_flows.feff.feff10_output import (
+    BAD_COUNTS,
     FINE_STRUCTURE_FILE,
     GEOMETRY_FILE,
     POT_FILE,
@@ -38,11 +45,12 @@ from vtc_flows.feff.feff10_output import (
     Xmu,
     read_edge_cross_section,
     read_fermi_level,
+    read_fine_structure,
     read_polarization,
     read_scf,
+    read_section,
     read_xmu,
     require_atoms,
-    require_fine_structure,
 )
 from vtc_flows.feff.feff10_programs import (
     Feff10Installation,
@@ -51,9 +59,11 @@ from vtc_flows.feff.feff10_programs import (
     log_tail,
     require_space,
 )
+from vtc_flows.feff.feff10_valence import ValenceSpectra, valence_spectra
 from vtc_flows.feff.recovery import FEFF10_LADDER, Step, recover
 from vtc_flows.feff.run_folder import require_scratch, run_folder
 from vtc_flows.feff.site_input import FEFF10_LIMITS, SiteInput
+from vtc_flows.feff.valence_bottom import wider_grid
 from vtc_flows.feff.verdict import require_good
 from vtc_flows.feff.watch import Progress, silent
 from vtc_flows.physics.tensors import from_polarizations
@@ -269,15 +279,25 @@ class _Run:
     def _potentials(self) -> Feff10Scf:
         self._read_input(self.generator.get_input_set(self._listed(None)))
         most = self.site.scf.max_iterations
+        ours_to_mend = self.site.scf.on_bad_counts == "slow_down"
 
         def watch(said: str) -> None:
             self.progress("scf", len(_ITERATION.findall(said)), most)
+            if ours_to_mend and BAD_COUNTS in said:  # what FEFF10 does next can mislead it
+                raise ScfNotConvergedError(
+                    "FEFF10 met impossible occupations and would look for another core-valence "
+                    "separation",
+                    reason="bad_counts",
+                )
 
         for program in POTENTIAL_PROGRAMS[1:]:
             self.runner.run(program, watch if program == "pot" else None)
         if not (most and self.site.scf.radius_angstrom):
             return Feff10Scf((), read_fermi_level(self.folder / POT_FILE), (), 0)
-        return read_scf(self.folder)
+        scf = read_scf(self.folder)
+        if scf.separation is not None and self.site.scf.on_bad_counts != "separation":
+            require_one_solution(self.site.potentials, scf.separation)
+        return scf
 
     def _spectrum(
         self,
@@ -286,8 +306,12 @@ class _Run:
         before_s: dict[str, float],
         start_s: dict[str, float],
     ) -> SiteSpectrum:
-        site = self._listed(radius)
+        asked = self._listed(radius)
+        site = asked
+        if asked.lower_end is not None:
+            site = replace(asked, grid=wider_grid(asked.grid, asked.lower_end))
         spectra: dict[str, Xmu] = {}
+        fine: dict[str, NDArray[np.complex128]] = {}
         for name, direction in DIRECTIONS.items():
             inputs = self.generator.get_input_set(
                 site, radius, polarization=direction, fermi_ev=scf.e_fermi_ev
@@ -296,33 +320,68 @@ class _Run:
             if not spectra:  # the same for all polarizations
                 first_input = inputs.text
                 self._scatter()
-            spectra[name] = self._polarized(direction, name, radius)
+            spectra[name], fine[name] = self._polarized(direction, name, radius)
         xmu = spectra["x"]
         self._require_one_run(spectra, on_a_line=_on_a_line(site, radius))
         at_fermi = int(np.argmin(np.abs(xmu.wave_number)))
         e_fermi_ev = self._fermi_level(xmu, scf)
         edge = read_edge_cross_section(self.folder / SECTION_FILE, e_fermi_ev)
+        # the grid as FEFF10 was told it, so that one of another run is found out
+        told = replace(asked, grid=absolute_grid(asked.grid, scf.e_fermi_ev))
+        emission = self._emission(told, spectra, fine, e_fermi_ev)
         spectrum = SiteSpectrum(
             fms_atoms=site.count_within(radius),
             fms_radius_angstrom=radius,
-            energy_ev=xmu.energy_ev,
+            energy_ev=emission.energy_ev,
             e_fermi_ev=e_fermi_ev,
-            tensor=from_polarizations({name: one.mu for name, one in spectra.items()}) / edge,
-            background=xmu.mu0 / edge,
+            tensor=emission.tensor / edge,
+            background=emission.background / edge,
             edge_cross_section_angstrom2=edge,
             photon_edge_ev=float(
                 xmu.photon_energy_ev[at_fermi] - xmu.energy_ev[at_fermi] + e_fermi_ev
             ),
             scf=ScfFacts(
-                True, len(scf.fermi_history_ev), "none", scf.fermi_history_ev, (), scf.charges_e
+                True,
+                len(scf.fermi_history_ev),
+                "none",
+                scf.fermi_history_ev,
+                (),
+                scf.charges_e,
+                separation=scf.separation,
+                restarts=scf.bad_counts,
+                mixing=self.site.scf.mixing,
             ),
             engine=self.facts,
             timings_s=self._timings(before_s, start_s),
             input_text=first_input,
+            bottom=emission.bottom,
         )
-        # the grid as FEFF10 was told it, so that one of another run is found out
-        told = replace(site, grid=absolute_grid(site.grid, scf.e_fermi_ev))
         return replace(spectrum, checks=require_good(spectrum, told))
+
+    def _emission(
+        self,
+        site: SiteInput,
+        spectra: dict[str, Xmu],
+        fine: dict[str, NDArray[np.complex128]],
+        e_fermi_ev: float,
+    ) -> ValenceSpectra:
+        """Return the emission of the states that shall emit, on the grid that was asked for."""
+        energies = spectra["x"].energy_ev
+        if site.lower_end is None:
+            tensor = from_polarizations({name: one.mu for name, one in spectra.items()})
+            return ValenceSpectra(energies, tensor, spectra["x"].mu0, None)
+        wanted = site.grid.energies_ev(e_fermi_ev)
+        nearest = np.abs(energies[:, None] - wanted).argmin(axis=0)
+        return valence_spectra(
+            read_section(self.folder / SECTION_FILE),
+            fine,
+            {name: one.mu for name, one in spectra.items()},
+            energies[nearest],
+            site.lower_end,
+            step_ev=site.grid.step_ev,
+            refine=site.mesh_refinement,
+            amplitude=site.amplitude_reduction,
+        )
 
     def _scatter(self) -> None:
         def watch(said: str) -> None:
@@ -335,18 +394,24 @@ class _Run:
             if program == "xsph":
                 self.progress("phases", 1, 1)
 
-    def _polarized(self, direction: Polarization, name: str, radius: float) -> Xmu:
-        """Return the spectrum of the polarization that was written last; keep its file apart."""
+    def _polarized(
+        self, direction: Polarization, name: str, radius: float
+    ) -> tuple[Xmu, NDArray[np.complex128]]:
+        """
+        Return spectrum and fine structure of the polarization that was written last.
+
+        The file of the spectrum is kept apart.
+        """
         self._require_direction(direction)
         for program in POLARIZATION_PROGRAMS:
             self.runner.run(program)
             if program == "mkgtr":
-                require_fine_structure(self.folder / FINE_STRUCTURE_FILE)
+                fine_structure = read_fine_structure(self.folder / FINE_STRUCTURE_FILE)
         path = self.folder / XMU_FILE
         spectrum = read_xmu(path, radius)
         self._require_direction(direction)  # nobody else's, all the while
         path.replace(self.folder / xmu_name(name))
-        return spectrum
+        return spectrum, fine_structure
 
     def _require_direction(self, direction: Polarization) -> None:
         read = np.asarray(read_polarization(self.folder))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from vtc_flows.errors import EngineCrashError, EngineOutputError, ScfNotConvergedError
+from vtc_flows.feff.core_valence import ORBITALS, CoreValence, Shell, shells_of_table
 from vtc_flows.feff.pad import PadReader
 from vtc_flows.feff.site_input import SiteInput
 
@@ -35,20 +37,23 @@ FINE_STRUCTURE_FILE = "fms.bin"
 GEOMETRY_FILE = "geom.dat"
 XMU_FILE = "xmu.dat"
 GLOBAL_FILE = "global.inp"
+CONFIGURATION_FILE = "config.dat"
 
 _CONVERGED = re.compile(r"^\s*Convergence reached in\s+\d+ iterations", re.MULTILINE)
 _NOT_CONVERGED = "Convergence not reached"
-_BAD_COUNTS = "Found bad counts"
+BAD_COUNTS = "Found bad counts"
 _BAD_COUNTS_EXIT = "Bad counts found repeatedly"
 #: Where Fortran leaves the letter out: an exponent of three digits.
 _BARE_EXPONENT = re.compile(r"(?<=\d)(?=[+-]\d{3}\b)")
 _FMS_RADIUS = re.compile(r"^#? *FMS rfms= *(\d+\.\d+)", re.MULTILINE)
+_SEPARATION = re.compile(r"^Core-valence separation energy: +ecv= *(\S+) eV", re.MULTILINE)
+_OCCUPATION = re.compile(r"^\s*(\d+)\s+(\d+)\s+(-?\d+\.\d+)\s*$")
 _CHARGE = re.compile(r"^\s*(\d+)\s+(-?\d+\.\d+)\s*$")
 #: What gfortran's programs print at their end; how many of the lines before it tell the cause.
 _NO_WORDS = ("STOP", "Note: The following floating-point exceptions")
 _LAST_WORDS = 3
 #: Width of the core level, points on the real axis, index of the Fermi level.
-_SECTION_COUNT = re.compile(r"^#\s+\d\.\d+E[+-]\d+\s+(\d+)\s+\d+\s*$", re.MULTILINE)
+_SECTION_COUNT = re.compile(r"^#\s+\d\.\d+E[+-]\d+\s+(\d+)\s+(\d+)\s*$", re.MULTILINE)
 _XMU_COLUMNS = 6
 _SECTION_COLUMNS = 5
 _SAME_LEVEL_EV = 2e-3  # the text files have three decimals
@@ -70,12 +75,15 @@ class Feff10Scf:
         Electrons that each kind of atom lost.
     bad_counts : int
         How often impossible occupations were met.
+    separation : CoreValence, optional
+        Core-valence separation and occupations; None without a self-consistency.
     """
 
     fermi_history_ev: tuple[float, ...]
     e_fermi_ev: float
     charges_e: tuple[float, ...]
     bad_counts: int
+    separation: CoreValence | None = None
 
 
 @dataclass(frozen=True)
@@ -144,7 +152,7 @@ def read_scf(folder: Path) -> Feff10Scf:
     """
     log = _text(folder / POT_LOG)
     rows = _scf_table(folder / SCF_FILE)
-    bad_counts = log.count(_BAD_COUNTS)
+    bad_counts = log.count(BAD_COUNTS)
     if _BAD_COUNTS_EXIT in log:
         raise ScfNotConvergedError(
             f"FEFF10 found impossible occupations {bad_counts} times and gave up",
@@ -162,7 +170,7 @@ def read_scf(folder: Path) -> Feff10Scf:
             f"the potentials did not converge in {len(rows)} iterations; the last one changed a "
             f"charge by {rows[-1][2]:.4f} and an occupation by {rows[-1][3]:.4f} electrons"
         )
-    if _BAD_COUNTS in last_word:
+    if BAD_COUNTS in last_word:
         raise ScfNotConvergedError(
             "the last iteration of the self-consistency has impossible occupations",
             reason="bad_counts",
@@ -180,7 +188,13 @@ def read_scf(folder: Path) -> Feff10Scf:
             reason="output_stale",
         )
     history = tuple(row[1] for row in rows)
-    return Feff10Scf(history, e_fermi_ev, _charges(folder / CHARGE_FILE), bad_counts)
+    separation = CoreValence(
+        *_separations(log),
+        _valence_shells(folder / CONFIGURATION_FILE),
+        _occupations(last_word),
+    )
+    charges = _charges(folder / CHARGE_FILE)
+    return Feff10Scf(history, e_fermi_ev, charges, bad_counts, separation)
 
 
 def read_fermi_level(path: Path) -> float:
@@ -205,11 +219,62 @@ def read_fermi_level(path: Path) -> float:
         ) from error
 
 
-def require_fine_structure(path: Path) -> None:
+@dataclass(frozen=True)
+class Section:
     """
-    Refuse a ``fms.bin`` that is cut off.
+    An ``xsect.dat``: the embedded atom on FEFF10's mesh.
 
-    ``ff2x`` takes what is missing for zero and says nothing.
+    Attributes
+    ----------
+    energy_ev : ndarray of shape (n,), complex
+        Horizontal points, ascending, then the vertical ones.
+    normalization, cross_section : ndarray of shape (n,)
+        Factor of the fine structure and complex cross section, Angstrom^2.
+    n_horizontal, fermi_index : int
+        Points on the horizontal line, and the one at the Fermi level.
+    """
+
+    energy_ev: NDArray[np.complex128]
+    normalization: FloatArray
+    cross_section: NDArray[np.complex128]
+    n_horizontal: int
+    fermi_index: int
+
+
+def read_section(path: Path) -> Section:
+    """
+    Read an ``xsect.dat``.
+
+    Raises
+    ------
+    EngineOutputError
+        If the file is missing or cut off.
+    """
+    header = _SECTION_COUNT.search(_text(path))
+    if header is None:
+        raise EngineOutputError(
+            f"{path.name} does not say how many points it holds", reason="output_truncated"
+        )
+    n_horizontal, fermi = int(header[1]), int(header[2])
+    table = _table(path, _SECTION_COLUMNS)
+    if len(table) < n_horizontal:
+        raise EngineOutputError(
+            f"{path.name} holds {len(table)} of {n_horizontal} points", reason="output_truncated"
+        )
+    return Section(
+        table[:, 0] + 1j * table[:, 1],
+        table[:, 2],
+        table[:, 3] + 1j * table[:, 4],
+        n_horizontal,
+        fermi - 1,
+    )
+
+
+def read_fine_structure(path: Path) -> NDArray[np.complex128]:
+    """
+    Read the fine structure of one polarization, a ``fms.bin``, on FEFF10's mesh.
+
+    ``ff2x`` takes what is missing in it for zero and says nothing.
 
     Raises
     ------
@@ -231,6 +296,7 @@ def require_fine_structure(path: Path) -> None:
         raise EngineOutputError(
             f"{path.name} holds numbers that are not finite", reason="output_not_finite"
         )
+    return numbers
 
 
 def require_atoms(path: Path, site: SiteInput) -> None:
@@ -307,25 +373,15 @@ def read_edge_cross_section(path: Path, e_fermi_ev: float) -> float:
     EngineOutputError
         If the file is missing or cut off, or does not reach to the Fermi level.
     """
-    header = _SECTION_COUNT.search(_text(path))
-    if header is None:
-        raise EngineOutputError(
-            f"{path.name} does not say how many points it holds", reason="output_truncated"
-        )
-    n_points = int(header[1])
-    on_axis = _table(path, _SECTION_COLUMNS)[:n_points]
-    if len(on_axis) < n_points:
-        raise EngineOutputError(
-            f"{path.name} holds {len(on_axis)} of {n_points} points", reason="output_truncated"
-        )
-    energies = on_axis[:, 0]
+    section = read_section(path)
+    energies = section.energy_ev[: section.n_horizontal].real
     if not energies[0] <= e_fermi_ev <= energies[-1]:
         raise EngineOutputError(
             f"the Fermi level {e_fermi_ev:.3f} eV lies outside the spectrum "
             f"({energies[0]:.3f} ... {energies[-1]:.3f} eV), so that it has no scale",
             reason="wrong_grid",
         )
-    return float(np.interp(e_fermi_ev, energies, on_axis[:, 2]))
+    return float(np.interp(e_fermi_ev, energies, section.normalization[: section.n_horizontal]))
 
 
 def read_polarization(folder: Path) -> tuple[float, float, float]:
@@ -383,6 +439,40 @@ def _charges(path: Path) -> tuple[float, ...]:
         return ()
     found = [match for line in last.splitlines() if (match := _CHARGE.match(line))]
     return tuple(float(match[2]) for match in found)
+
+
+def _separations(log: str) -> tuple[float, tuple[float, ...]]:
+    """Return the last core-valence separation, and those before it that were given up."""
+    found = [float(value) for value in _SEPARATION.findall(log)]
+    if not found:
+        raise EngineOutputError(
+            f"{POT_LOG} names no core-valence separation", reason="output_truncated"
+        )
+    moves = [one for one, after in pairwise(found) if one != after]
+    return found[-1], tuple(moves)
+
+
+def _occupations(last_word: str) -> tuple[tuple[float, ...], ...]:
+    """Return the electrons of each kind of atom by angular momentum, from the end of the log."""
+    by_kind: dict[int, list[float]] = {}
+    for line in last_word.rpartition("Electronic configuration")[2].splitlines():
+        match = _OCCUPATION.match(line)
+        if match:
+            by_kind.setdefault(int(match[1]), []).append(float(match[3]))
+    return tuple(tuple(by_kind[kind]) for kind in sorted(by_kind))
+
+
+def _valence_shells(path: Path) -> tuple[tuple[Shell, ...], ...]:
+    """Return the valence shells of the free atoms, from ``config.dat``: two lines for each."""
+    rows = []
+    for line in _text(path).splitlines():
+        words = line.split()
+        with suppress(ValueError):
+            rows.append([float(word) for word in words[-len(ORBITALS) :]])
+    complete = [row for row in rows if len(row) == len(ORBITALS)]
+    if not complete or len(complete) % 2:
+        raise EngineOutputError(f"{path.name} is cut off", reason="output_truncated")
+    return tuple(shells_of_table(row) for row in complete[1::2])
 
 
 def _table(path: Path, n_columns: int) -> FloatArray:

@@ -24,6 +24,7 @@ from vtc_flows.errors import (
     StorageError,
 )
 from vtc_flows.feff.cluster_input import site_input
+from vtc_flows.feff.core_valence import separation_of
 from vtc_flows.feff.discovery import Feff8lInstallation, find_feff8l
 from vtc_flows.feff.engine import EngineFacts, ScfFacts, SiteSpectrum
 from vtc_flows.feff.processes import children_cpu_s
@@ -31,6 +32,7 @@ from vtc_flows.feff.recovery import FEFF8L_LADDER, Step, recover
 from vtc_flows.feff.run_folder import require_scratch, run_folder
 from vtc_flows.feff.site_input import FEFF8L_LIMITS, SiteInput
 from vtc_flows.feff.supervise import log_tail, run_worker
+from vtc_flows.feff.valence_bottom import bottom_from_fields
 from vtc_flows.feff.verdict import require_good
 from vtc_flows.feff.watch import Progress, silent
 from vtc_flows.feff.worker import PROGRAM_FILE, SITE_FILE, SPECTRA_FILE
@@ -195,7 +197,11 @@ class Feff8lEngine:
             len(history),
             fermi_history_ev=history,
             charges_e=tuple(told["charges_e"]),
+            separation=separation_of(told["separation"]),
+            restarts=told["restarts"],
+            mixing=told["mixing"],
         )
+        bottom = bottom_from_fields(told["bottom"])
         try:
             with np.load(folder / SPECTRA_FILE) as stored:
                 arrays = dict(stored)
@@ -220,6 +226,7 @@ class Feff8lEngine:
                 engine=self.facts,
                 timings_s={**told["timings_s"], "fms": told["fms_s"][number]},
                 input_text=site.to_json(),
+                bottom=bottom,
             )
             for number, radius in enumerate(site.fms_radii_angstrom)
         ]

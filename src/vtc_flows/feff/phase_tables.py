@@ -13,8 +13,9 @@ from vtc_flows.feff.core_hole import k_level_width_ev
 from vtc_flows.feff.phase_files import CrossSectionFile, PhaseFile
 from vtc_flows.feff.site_input import SiteInput
 from vtc_flows.feff.units import HARTREE_EV
-from vtc_flows.feff.valence_bottom import find_3p, search_energies
+from vtc_flows.feff.valence_bottom import Level, levels_in, search_energies
 from vtc_flows.scattering.mesh import SAME_ENERGY_HA, EnergyMesh, xes_mesh
+from vtc_flows.scattering.multiple_scattering import scattering_amplitudes
 from vtc_flows.scattering.tensor import PhaseData
 
 _SMALLEST_LOSS_EV = 0.02
@@ -68,17 +69,24 @@ def emission_mesh(site: SiteInput, fermi_ha: float, bottom_ha: float | None = No
 
 def search_mesh(site: SiteInput, fermi_ha: float, depth_ev: float) -> EnergyMesh:
     """Return the energies among which the absorber's 3p level is looked for."""
-    return xes_mesh(search_energies(fermi_ha, depth_ev), fermi_ha, _loss_ha(site))
+    line = search_energies(fermi_ha * HARTREE_EV, depth_ev) / HARTREE_EV
+    line[-1] = fermi_ha
+    return xes_mesh(line, fermi_ha, _loss_ha(site))
 
 
-def level_3p_ha(section: CrossSectionFile, mesh: EnergyMesh) -> float | None:
-    """Return the absorber's 3p level from the embedded atom's cross section on `search_mesh`."""
-    horizontal = slice(0, mesh.n_horizontal)
-    return find_3p(
-        mesh.energy_ha[horizontal].real,
-        section.cross_section_angstrom2[horizontal].imag,
-        mesh.fermi_ha,
-    )
+def deep_levels(
+    phases: PhaseFile, energies_ev: NDArray[np.float64], site: SiteInput
+) -> tuple[Level, ...]:
+    """Return the deep levels of the other atoms from their phases on `search_mesh`."""
+    found = []
+    for potential, own in zip(site.potentials[1:], phases.phases[1:], strict=True):
+        for momentum, letter in enumerate("spd"[: own.shape[1]]):
+            amplitudes = np.abs(scattering_amplitudes(own[: len(energies_ev), momentum]))
+            found += [
+                Level(potential.label, letter, energy)
+                for energy in levels_in(energies_ev, amplitudes)
+            ]
+    return tuple(found)
 
 
 def wanted_energies(site: SiteInput, fermi_ha: float) -> NDArray[np.float64]:

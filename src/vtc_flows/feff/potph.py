@@ -18,6 +18,7 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,8 +33,8 @@ from vtc_flows.feff.memory import doubles, floating, integer, integers
 from vtc_flows.feff.phase_files import read_cross_section, read_phase_pad
 from vtc_flows.feff.phase_tables import (
     Window,
+    deep_levels,
     emission_mesh,
-    level_3p_ha,
     merge_windows,
     search_mesh,
     windows,
@@ -41,7 +42,7 @@ from vtc_flows.feff.phase_tables import (
 from vtc_flows.feff.scf_steering import ScfSteering
 from vtc_flows.feff.site_input import MAX_ATOMS, MAX_POTENTIALS, SiteInput
 from vtc_flows.feff.units import BOHR_ANGSTROM, HARTREE_EV
-from vtc_flows.feff.valence_bottom import ValenceBottom, bottom_of_valence
+from vtc_flows.feff.valence_bottom import ValenceBottom, bottom_from_background
 from vtc_flows.feff.watch import Progress
 from vtc_flows.scattering.mesh import EnergyMesh
 from vtc_flows.scattering.tensor import PhaseData
@@ -162,11 +163,7 @@ class PotentialsAndPhases:
                 reason=None if self.scf.possible else "bad_counts",
             )
         if self._site.scf.max_iterations and self._site.scf.on_bad_counts != "separation":
-            require_one_solution(
-                [potential.atomic_number for potential in self._site.potentials],
-                [potential.label for potential in self._site.potentials],
-                self._steering.separation,
-            )
+            require_one_solution(self._site.potentials, self.separation)
         fermi_ha = floating(arguments[40]).value
         call = _XsphCall(self._original_xsph, arguments, self._directory)
         self.bottom = self._bottom(call, fermi_ha)
@@ -183,17 +180,19 @@ class PotentialsAndPhases:
         end = self._site.lower_end
         if end is None:
             return None
-        fermi_ev = fermi_ha * HARTREE_EV
         if not end.above_3p:
-            return ValenceBottom(fermi_ev - end.depth_ev, "given")
-        self._mesh = search_mesh(self._site, fermi_ha, end.depth_ev)
-        level = level_3p_ha(call()[1], self._mesh)
-        return bottom_of_valence(
-            fermi_ev,
-            end.depth_ev,
-            None if level is None else level * HARTREE_EV,
+            return ValenceBottom(fermi_ha * HARTREE_EV - end.depth_ev, "given")
+        self._mesh = mesh = search_mesh(self._site, fermi_ha, end.depth_ev)
+        phases, section = call()
+        line = slice(0, mesh.n_horizontal)
+        energies_ev = mesh.energy_ha[line].real * HARTREE_EV
+        bottom = bottom_from_background(
+            energies_ev,
+            section.cross_section_angstrom2[line].imag,
+            end,
             self._site.grid.step_ev,
         )
+        return replace(bottom, levels=deep_levels(phases, energies_ev, self._site))
 
     def _give_mesh(self, *arguments: Any) -> None:
         mesh = self._mesh

@@ -44,6 +44,7 @@ REMEDIES: Mapping[str, Remedy] = MappingProxyType(
     {
         "scf_not_converged": "ladder",
         "bad_counts": "ladder",
+        "valence_assignment": "ladder",
         "crash": "ladder",
         "error_file": "ladder",
         "killed": "again",
@@ -65,9 +66,12 @@ REMEDIES: Mapping[str, Remedy] = MappingProxyType(
     }
 )
 LADDER_REASONS = frozenset(reason for reason, remedy in REMEDIES.items() if remedy == "ladder")
-_POTENTIALS = frozenset({"scf_not_converged", "bad_counts", "crash", "error_file"})
+_POTENTIALS = frozenset(
+    {"scf_not_converged", "bad_counts", "valence_assignment", "crash", "error_file"}
+)
 
 _LEAST_ITERATIONS = 100
+_MORE_PLAIN = 4  # iterations; Broyden's first steps overshoot
 _RAMP_START = 0.6  # of the radius of the self-consistency
 _OTHER_FLOOR_EV = -50.0  # FEFF10's own is -70
 _SMALLER_OVERLAP = 1.05
@@ -143,16 +147,21 @@ def _gentler(scf: ScfControl, divisor: float) -> ScfControl:
     return replace(
         scf,
         mixing=scf.mixing / divisor,
+        n_plain_mixing=scf.n_plain_mixing + _MORE_PLAIN,
         max_iterations=max(_LEAST_ITERATIONS, scf.max_iterations),
     )
 
 
+def _centered(scf: ScfControl) -> ScfControl:
+    return replace(_gentler(scf, 2.0), center_separation=True)
+
+
 def _through_bad_counts(scf: ScfControl) -> ScfControl:
-    return replace(_gentler(scf, 2.0), on_bad_counts="go_on")
+    return replace(_centered(scf), on_bad_counts="go_on")
 
 
 def _slow(scf: ScfControl) -> ScfControl:
-    return replace(_gentler(scf, 4.0), n_plain_mixing=3)
+    return _gentler(scf, 4.0)
 
 
 def _ramped(scf: ScfControl) -> ScfControl:
@@ -176,12 +185,14 @@ _NONE = Step("none", lambda site: site)
 _WIDER = Step("wider SCF cluster", _scf(_wider))
 
 #: Gentler mixing is what FEFF's authors advise for difficult cases, and a mixing that overshoots
-#: can lead the library out of its arrays. Occupations can be impossible in the first iterations
-#: only, where starting anew does not help: so the second step goes on through them. A wider
-#: cluster removes surface states of a small one.
+#: can lead the library out of its arrays. With the core-valence separation in the middle of its
+#: gap no level slips past it. Occupations can be impossible in the first iterations only, where
+#: starting anew does not help: so the third step goes on through them. A wider cluster removes
+#: surface states of a small one.
 FEFF8L_LADDER: tuple[Step, ...] = (
     _NONE,
-    Step("half mixing", _scf(_through_bad_counts)),
+    Step("centered separation", _scf(_centered)),
+    Step("through bad counts", _scf(_through_bad_counts)),
     Step("quarter mixing", _scf(_slow)),
     _WIDER,
 )
@@ -403,7 +414,7 @@ class _Handler(ErrorHandler):
 class ScfHandler(_Handler):
     """The potentials did not become self-consistent."""
 
-    reasons = frozenset({"scf_not_converged", "bad_counts"})
+    reasons = frozenset({"scf_not_converged", "bad_counts", "valence_assignment"})
 
 
 class CrashHandler(_Handler):

@@ -9,13 +9,17 @@ the spectrum.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import find_peaks
 
-from vtc_flows.feff.units import HARTREE_EV
+from vtc_flows.feff.site_input import EnergyGrid, LowerEnd
+
+FloatArray = NDArray[np.float64]
 
 #: How far the bottom stays above the absorber's 3p level (eV).
 ABOVE_3P_EV = 3.0
@@ -27,9 +31,32 @@ _SHALLOWEST_EV = 14.0
 _SEARCH_STEP_EV, _VALENCE_STEP_EV = 0.25, 0.5
 #: How much stronger than the valence the line has to be, to be taken for it.
 _STRONGER = 8.0
+#: A level this near to the bottom (eV) is cut by it.
+NEAR_BOTTOM_EV = 2.0
+_PROMINENCE = 1.0  # of a peak of the logarithm of an amplitude
 
 #: How a bottom was found: at the depth that was asked for, above the absorber's 3p, or given.
 Method = Literal["depth", "3p", "given"]
+
+
+@dataclass(frozen=True)
+class Level:
+    """
+    A level of an atom other than the absorber, in its own sphere of the potential.
+
+    Attributes
+    ----------
+    label : str
+        Of its potential.
+    letter : str
+        s, p or d.
+    energy_ev : float
+        Absolute.
+    """
+
+    label: str
+    letter: str
+    energy_ev: float
 
 
 @dataclass(frozen=True)
@@ -45,76 +72,121 @@ class ValenceBottom:
         How it was found.
     level_3p_ev : float, optional
         The absorber's 3p level, absolute; None where it lies too deep to matter.
+    levels : tuple of Level
+        Deep levels of the other atoms, where the engine tells of them.
     """
 
     energy_ev: float
     method: Method
     level_3p_ev: float | None = None
+    levels: tuple[Level, ...] = ()
+
+    def remarks(self, fermi_ev: float) -> tuple[str, ...]:
+        """
+        Say which levels of other atoms lie so near to the bottom that it parts them.
+
+        Parameters
+        ----------
+        fermi_ev : float
+            Fermi level, absolute.
+        """
+        where = f"the bottom of the valence at E_F{self.energy_ev - fermi_ev:+.1f} eV"
+        if self.method == "3p" and self.level_3p_ev is not None:
+            where += f" (the absorber's 3p at E_F{self.level_3p_ev - fermi_ev:+.1f} eV)"
+        told = []
+        for level in self.levels:
+            above = level.energy_ev - self.energy_ev
+            name = f"the {level.letter} level of {level.label}"
+            if abs(above) <= NEAR_BOTTOM_EV:
+                side = "above" if above > 0 else "below"
+                told.append(f"{name} lies {abs(above):.1f} eV {side} {where}, which cuts it")
+            elif above < 0 and self.method == "3p":
+                told.append(f"{name} lies below {where} and is left out")
+        return tuple(told)
 
 
-def search_energies(fermi_ha: float, depth_ev: float) -> NDArray[np.float64]:
+def bottom_from_fields(fields: Mapping[str, Any] | None) -> ValenceBottom | None:
+    """Return a bottom from the fields that `dataclasses.asdict` and JSON made of it."""
+    if fields is None:
+        return None
+    levels = tuple(Level(**level) for level in fields["levels"])
+    return ValenceBottom(**{**fields, "levels": levels})
+
+
+def levels_in(energies_ev: FloatArray, amplitudes: FloatArray) -> list[float]:
+    """
+    Return the energies of bound levels from an atom's scattering amplitude.
+
+    Parameters
+    ----------
+    energies_ev : ndarray of shape (n,)
+        Ascending.
+    amplitudes : ndarray of shape (n,)
+        Absolute value of ``exp(i delta) sin(delta)`` on the line E + i loss: it has a pole at each
+        level.
+    """
+    deep = energies_ev < energies_ev[-1] - _SHALLOWEST_EV
+    peaks, _ = find_peaks(np.log(np.maximum(amplitudes[deep], 1e-30)), prominence=_PROMINENCE)
+    return [float(energies_ev[peak]) for peak in peaks]
+
+
+def search_energies(fermi_ev: float, depth_ev: float) -> FloatArray:
     """
     Return the energies among which the 3p level is looked for.
 
     Parameters
     ----------
-    fermi_ha : float
-        Fermi level in Hartree.
+    fermi_ev : float
+        Fermi level, absolute.
     depth_ev : float
         The deepest bottom below it.
 
     Returns
     -------
     ndarray of shape (n,)
-        Ascending, Hartree, the Fermi level last.
+        Ascending, absolute, the Fermi level last.
     """
     deepest = max(depth_ev, _SHALLOWEST_EV) + _DEEPER_EV
-    below = np.concatenate(
-        [
-            np.arange(-deepest, -_SHALLOWEST_EV, _SEARCH_STEP_EV),
-            np.arange(-_SHALLOWEST_EV, _VALENCE_STEP_EV / 2, _VALENCE_STEP_EV),
-        ]
-    )
-    return np.asarray(fermi_ha + below / HARTREE_EV)
+    below = [
+        np.arange(-deepest, -_SHALLOWEST_EV, _SEARCH_STEP_EV),
+        np.arange(-_SHALLOWEST_EV, _VALENCE_STEP_EV / 2, _VALENCE_STEP_EV),
+    ]
+    return np.asarray(fermi_ev + np.concatenate(below))
 
 
-def find_3p(
-    energies_ha: NDArray[np.float64], background: NDArray[np.float64], fermi_ha: float
-) -> float | None:
+def find_3p(energies_ev: FloatArray, background: FloatArray) -> float | None:
     """
     Return the absorber's 3p level from the emission of the embedded atom.
 
     Parameters
     ----------
-    energies_ha : ndarray of shape (n,)
-        See `search_energies`.
+    energies_ev : ndarray of shape (n,)
+        Ascending up to the Fermi level; see `search_energies`.
     background : ndarray of shape (n,)
         Imaginary part of the embedded atom's cross section, on the line E + i loss.
-    fermi_ha : float
-        Fermi level.
 
     Returns
     -------
     float or None
-        Energy in Hartree; None if no line that strong is among them.
+        None if no line that strong is among the energies.
 
     Examples
     --------
-    >>> grid = search_energies(0.0, 30.0)
-    >>> line = 1 + 100 / (1 + ((grid * HARTREE_EV + 33.1) / 0.4) ** 2)
-    >>> round(find_3p(grid, line, 0.0) * HARTREE_EV, 2)
-    -33.1
+    >>> grid = search_energies(-12.0, 30.0)
+    >>> line = 1 + 100 / (1 + ((grid + 45.1) / 0.4) ** 2)
+    >>> round(find_3p(grid, line), 2)
+    -45.1
     """
-    deep = energies_ha < fermi_ha - (_SHALLOWEST_EV - 0.1) / HARTREE_EV
+    deep = energies_ev < energies_ev[-1] - _SHALLOWEST_EV + 0.1
     peak = int(np.argmax(np.where(deep, background, -np.inf)))
     if peak == 0 or background[peak] < _STRONGER * np.abs(background[~deep]).max():
         return None
     # the inverse of a Lorentzian is a parabola
     around = slice(peak - 1, peak + 2)
     curvature, slope, _ = np.polyfit(
-        energies_ha[around] - energies_ha[peak], 1 / background[around], 2
+        energies_ev[around] - energies_ev[peak], 1 / background[around], 2
     )
-    return float(energies_ha[peak] - slope / (2 * curvature))
+    return float(energies_ev[peak] - slope / (2 * curvature))
 
 
 def bottom_of_valence(
@@ -137,12 +209,50 @@ def bottom_of_valence(
     Examples
     --------
     >>> bottom_of_valence(-12.0, 30.0, -43.73, 0.1)
-    ValenceBottom(energy_ev=-40.7, method='3p', level_3p_ev=-43.73)
+    ValenceBottom(energy_ev=-40.7, method='3p', level_3p_ev=-43.73, levels=())
     >>> bottom_of_valence(-12.0, 30.0, None, 0.1)
-    ValenceBottom(energy_ev=-42.0, method='depth', level_3p_ev=None)
+    ValenceBottom(energy_ev=-42.0, method='depth', level_3p_ev=None, levels=())
     """
     lowest = fermi_ev - depth_ev
     if level_3p_ev is None or level_3p_ev + ABOVE_3P_EV <= lowest:
         return ValenceBottom(lowest, "depth", level_3p_ev)
     steps = int((fermi_ev - level_3p_ev - ABOVE_3P_EV) / step_ev + 1e-6)
     return ValenceBottom(round(fermi_ev - steps * step_ev, 9), "3p", level_3p_ev)
+
+
+def bottom_from_background(
+    energies_ev: FloatArray, background: FloatArray, end: LowerEnd, step_ev: float
+) -> ValenceBottom:
+    """
+    Return the lower end that a site asks for, from its embedded atom's emission.
+
+    Parameters
+    ----------
+    energies_ev, background : ndarray of shape (n,)
+        See `find_3p`; the last energy is the Fermi level.
+    end : LowerEnd
+        What is asked for.
+    step_ev : float
+        Step of the grid.
+    """
+    fermi_ev = float(energies_ev[-1])
+    if not end.above_3p:
+        return ValenceBottom(fermi_ev - end.depth_ev, "given")
+    return bottom_of_valence(fermi_ev, end.depth_ev, find_3p(energies_ev, background), step_ev)
+
+
+def wider_grid(grid: EnergyGrid, end: LowerEnd) -> EnergyGrid:
+    """
+    Return a grid that reaches below the bottom of the valence, in whole steps.
+
+    The absorber's 3p level is looked for there, and the functions are continued from both sides.
+
+    Examples
+    --------
+    >>> wider_grid(EnergyGrid(-30.0, 5.0, 0.1), LowerEnd(30.0)).start_ev
+    -36.0
+    """
+    if grid.origin != "fermi":
+        return grid
+    steps = int(np.ceil((end.depth_ev + _DEEPER_EV + grid.start_ev) / grid.step_ev - 1e-9))
+    return replace(grid, start_ev=round(grid.start_ev - max(steps, 0) * grid.step_ev, 9))

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -95,6 +96,8 @@ def compute(directory: Path, events: Events) -> dict[str, Any]:
     data = source.run()
     arrays: dict[str, Any] = {}
     seconds = []
+    bottom = source.bottom
+    level_ev = None if bottom is None else bottom.level_3p_ev
     positions, index = site.positions / BOHR_ANGSTROM, np.asarray(site.potential_index)
     for number, radius in enumerate(site.fms_radii_angstrom):
         start = time.process_time()
@@ -104,6 +107,8 @@ def compute(directory: Path, events: Events) -> dict[str, Any]:
             positions[inside],
             index[inside],
             energy_ha=wanted_energies(site, data.mesh.fermi_ha),
+            bottom_ha=None if bottom is None else bottom.energy_ev / HARTREE_EV,
+            core_level_ha=None if level_ev is None else level_ev / HARTREE_EV,
             refine=site.mesh_refinement,
             amplitude=site.amplitude_reduction,
         )
@@ -120,6 +125,10 @@ def compute(directory: Path, events: Events) -> dict[str, Any]:
         "photon_edge_ev": source.photon_edge_ha * HARTREE_EV,
         "fermi_history_ev": [level * HARTREE_EV for level in source.scf.fermi_ha],
         "charges_e": source.scf.charges_e,
+        "restarts": source.scf.bad_counts,
+        "mixing": source.scf.mixing,
+        "separation": None if source.separation is None else asdict(source.separation),
+        "bottom": None if bottom is None else asdict(bottom),
         "timings_s": {
             "scf": source.scf_cpu_s,
             "scf_fms": source.scattering.cpu_s,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from vtc_flows.errors import EngineOutputError, InputError
 from vtc_flows.scattering.cluster import SolverFacts
+from vtc_flows.scattering.continuation import with_bottom
 from vtc_flows.scattering.contraction import fine_structure, spectrum_function
 from vtc_flows.scattering.mesh import EnergyMesh
 from vtc_flows.scattering.multiple_scattering import absorber_green
@@ -124,6 +125,8 @@ def emission_tensor(
     potential_index: Integers,
     *,
     energy_ha: Floats | None = None,
+    bottom_ha: float | None = None,
+    core_level_ha: float | None = None,
     refine: int = 4,
     amplitude: float = 1.0,
     method: str = "auto",
@@ -145,6 +148,10 @@ def emission_tensor(
         Energies wanted; by default the horizontal points of the mesh. Above the Fermi level any
         energy will do, and below the bottom of the states that emit; where the mesh has no such
         end, it has to cover them.
+    bottom_ha : float, optional
+        Where the states that emit begin, for a mesh that goes on below it and has no such end.
+    core_level_ha : float, optional
+        A core level below the bottom; see `vtc_flows.scattering.continuation.with_bottom`.
     refine : int
         Contour steps per mesh step, see `occupied_spectrum`; 1 is FEFF's own discretisation.
     amplitude : float
@@ -168,7 +175,8 @@ def emission_tensor(
     mesh = data.mesh
     horizontal = mesh.energy_ha[: mesh.n_horizontal].real
     wanted = horizontal if energy_ha is None else np.asarray(energy_ha, dtype=np.float64)
-    if len(wanted) and mesh.bottom_ha is None and wanted.min() < horizontal[0] - 1e-9:
+    has_bottom = mesh.bottom_ha is not None or bottom_ha is not None
+    if len(wanted) and not has_bottom and wanted.min() < horizontal[0] - 1e-9:
         raise InputError("energies below the first point of the mesh were asked for")
     matters = np.flatnonzero(mesh.matters)
     propagator, facts = absorber_green(
@@ -186,6 +194,8 @@ def emission_tensor(
     )
     functions[matters, 6] = data.cross_section[matters]
     unit = data.edge_normalisation
+    if bottom_ha is not None and mesh.bottom_ha is None:
+        mesh, functions = with_bottom(mesh, functions, bottom_ha, core_level_ha)
     spectra = occupied_spectrum(mesh, functions, wanted, refine).imag / unit
     if not np.isfinite(spectra).all():
         raise EngineOutputError("the spectrum is not finite")

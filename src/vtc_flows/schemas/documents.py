@@ -69,6 +69,42 @@ class AttemptDoc(_Document):
     message: str
 
 
+class SeparationDoc(_Document):
+    """What the potentials took for valence; the absorber first in each list."""
+
+    core_valence_ev: float = Field(description="Separation of core and valence, absolute: E_cv.")
+    moves_ev: list[float] = Field(
+        default=[], description="What it was before each move that followed impossible occupations."
+    )
+    shells: list[list[str]] = Field(description="Valence shells of each potential, as 3p.")
+    occupations_e: list[list[float]] = Field(
+        description="Electrons of each potential by angular momentum (s, p, d ...), at the end."
+    )
+
+
+class LevelDoc(_Document):
+    """A deep level of an atom other than the absorber."""
+
+    label: str
+    letter: str
+    energy_ev: float = Field(description="Absolute.")
+
+
+class ValenceBottomDoc(_Document):
+    """Where the states that emit begin."""
+
+    energy_ev: float = Field(description="Absolute: E_sep.")
+    method: Literal["depth", "3p", "given"] = Field(
+        description="At the depth of the settings, above the absorber's own 3p level, or given."
+    )
+    level_3p_ev: float | None = Field(
+        description="The absorber's 3p level, absolute; none where it lies too deep to matter."
+    )
+    levels: list[LevelDoc] = Field(
+        default=[], description="Deep levels of the other atoms, where the engine tells of them."
+    )
+
+
 class ScfDoc(_Document):
     """What the self-consistency of the potentials did."""
 
@@ -80,6 +116,15 @@ class ScfDoc(_Document):
     )
     charges_e: list[float] = Field(
         default=[], description="Electrons that each kind of atom lost, the absorber first."
+    )
+    separation: SeparationDoc | None = Field(
+        default=None, description="None where the engine does not tell, or before version 0.2."
+    )
+    restarts: int = Field(
+        default=0, description="How often impossible occupations started the iterations anew."
+    )
+    mixing: float = Field(
+        default=0.0, description="Share of the new density at the end; 0 where it is not known."
     )
 
 
@@ -97,6 +142,9 @@ class SpectrumDoc(_Document):
     fms_radius_angstrom: float
     n_listed_atoms: int
     e_fermi_ev: float
+    valence_bottom: ValenceBottomDoc | None = Field(
+        default=None, description="Where the states that emit begin; none where all occupied do."
+    )
     converged: Literal[True]
     scf: ScfDoc
     energy_ev: list[float]
@@ -113,6 +161,7 @@ class SpectrumDoc(_Document):
         default="", description="What the engine was given: feff.inp, or the site as JSON."
     )
     settings: XesSettings
+    remarks: list[str] = Field(default=[], description="What a reader has to know of it.")
     provenance: Provenance
 
     @model_validator(mode="after")
@@ -171,6 +220,9 @@ class RecordSite(_Document):
     n_fms_atoms: int
     fms_radius_angstrom: float
     e_fermi_ev: float
+    valence_bottom: ValenceBottomDoc | None = Field(
+        default=None, description="Where the states that emit begin; none where all occupied do."
+    )
     converged: Literal[True]
     scf: ScfDoc
     energy_ev: list[float]
@@ -190,6 +242,7 @@ class RecordSite(_Document):
     )
     timings: dict[str, float]
     checks: dict[str, float] = Field(default={}, description="See SpectrumDoc.")
+    remarks: list[str] = Field(default=[], description="See SpectrumDoc.")
     engine_input: str = Field(default="", description="See SpectrumDoc.")
 
 
@@ -224,7 +277,10 @@ class SamsRecord(_Document):
     frame_freedom: Literal["none", "axis", "all"] = Field(
         description="What symmetry leaves free in the frame; used to make sams largest."
     )
-    window_ev: tuple[float, float]
+    window_ev: tuple[float, float] = Field(
+        description="Of SAMS, relative to the Fermi level: that of the settings, cut where the "
+        "states of a site that emit begin."
+    )
     sams: float | None = Field(description="Mean over all sites in the shared frame.")
     sams_site: float | None = Field(description="Mean over all sites, each in its own frame.")
     sams_max: float | None = Field(description="Largest mean over sites in any common frame.")

@@ -105,7 +105,7 @@ def sams_records(
                 units=Units(),
                 frame=matrix(evaluated.frame.axes),
                 frame_freedom=features.frame.freedom,
-                window_ev=sams_settings.window_ev,
+                window_ev=evaluated.window_ev,
                 **evaluated.values,
                 sites=evaluated.sites,
                 failures=failures,

@@ -11,7 +11,7 @@ from pymatgen.core.structure import Structure
 
 from vtc_flows.crystal.features import StructureFeatures, structure_features
 from vtc_flows.crystal.sites import SiteOrbit, crystal_symmetry
-from vtc_flows.errors import EngineOutputError
+from vtc_flows.errors import EngineOutputError, InputError
 from vtc_flows.physics.frames import Frame, best_frame, principal_frame
 from vtc_flows.physics.sams import Gram, gram, gram_rotated, maximum_sams, mean_sams, sam, sams
 from vtc_flows.physics.tensors import (
@@ -71,9 +71,10 @@ class Crystal:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The part of a record that comes from spectra."""
+    """The part of a record that comes from spectra; its window is cut where they begin."""
 
     frame: Frame
+    window_ev: tuple[float, float]
     values: dict[str, float | Matrix3 | None]
     sites: list[RecordSite]
 
@@ -113,6 +114,8 @@ def evaluate(
     edge cross sections and aligned at the Fermi level.
     """
     orbits, shared = crystal.features.orbits, crystal.features.frame
+    window = window_of_valence(spectra, sams_settings.window_ev)
+    sams_settings = sams_settings.model_copy(update={"window_ev": window})
     found = [
         _Found.of(orbit, spectrum, own_frame, sams_settings)
         for orbit, spectrum, own_frame in zip(orbits, spectra, crystal.own_frames, strict=True)
@@ -126,7 +129,7 @@ def evaluate(
     frame = best_frame(shared, everywhere) if complete else shared
     sites = [_record_site(one, frame) for one in found]
     if not complete:
-        return Evaluated(frame, dict.fromkeys(_VALUES), sites)
+        return Evaluated(frame, window, dict.fromkeys(_VALUES), sites)
     largest, largest_frame = maximum_sams(everywhere, near=frame.axes)
     total = _crystal_gram(found, sams_settings)
     total_largest, total_frame = maximum_sams([total], near=frame.axes)
@@ -140,7 +143,31 @@ def evaluate(
         total_largest,
         matrix(total_frame),
     )
-    return Evaluated(frame, dict(zip(_VALUES, values, strict=True)), sites)
+    return Evaluated(frame, window, dict(zip(_VALUES, values, strict=True)), sites)
+
+
+def window_of_valence(
+    spectra: Sequence[SpectrumDoc | None], window_ev: tuple[float, float]
+) -> tuple[float, float]:
+    """
+    Return a window cut where the states that emit begin, at the highest bottom of all sites.
+
+    Raises
+    ------
+    InputError
+        If nothing of it is left.
+    """
+    low, high = window_ev
+    for spectrum in spectra:
+        if spectrum is not None and spectrum.valence_bottom is not None:
+            low = max(low, spectrum.valence_bottom.energy_ev - spectrum.e_fermi_ev)
+    low = round(low, 6)
+    if low >= high:
+        raise InputError(
+            f"the window E_F{window_ev[0]:+g} ... E_F{high:+g} eV lies below the states that emit, "
+            f"which begin at E_F{low:+.1f} eV: give a higher one"
+        )
+    return low, high
 
 
 @dataclass(frozen=True)
@@ -180,6 +207,7 @@ def _record_site(one: _Found, frame: Frame) -> RecordSite:
         n_fms_atoms=spectrum.n_fms_atoms,
         fms_radius_angstrom=spectrum.fms_radius_angstrom,
         e_fermi_ev=spectrum.e_fermi_ev,
+        valence_bottom=spectrum.valence_bottom,
         converged=spectrum.converged,
         scf=spectrum.scf,
         energy_ev=spectrum.energy_ev,
@@ -194,6 +222,7 @@ def _record_site(one: _Found, frame: Frame) -> RecordSite:
         smallest_eigenvalue=smallest_eigenvalue(one.tensor),
         timings=spectrum.timings,
         checks=spectrum.checks,
+        remarks=spectrum.remarks,
         engine_input=spectrum.engine_input,
     )
 

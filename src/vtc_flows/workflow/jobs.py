@@ -13,6 +13,7 @@ from pymatgen.core.structure import Structure
 from vtc_flows import __version__
 from vtc_flows.crystal.clusters import Cluster, absorber_cluster
 from vtc_flows.errors import Attempt, ClusterError, EngineError, IsolatedAbsorberError
+from vtc_flows.feff.core_valence import CoreValence
 from vtc_flows.feff.engine import Engine, EngineFacts, SiteSpectrum
 from vtc_flows.feff.registry import create_engine
 from vtc_flows.schemas import (
@@ -23,9 +24,11 @@ from vtc_flows.schemas import (
     RecordsDoc,
     SamsSettings,
     ScfDoc,
+    SeparationDoc,
     SiteXesDoc,
     SpectrumDoc,
     SpectrumId,
+    ValenceBottomDoc,
     XesSettings,
     settings_hash,
     short_hash,
@@ -254,6 +257,7 @@ class _Site:
     ) -> SpectrumDoc:
         digest = settings_hash(settings)
         (size,) = settings.fms_atoms
+        bottom = spectrum.bottom
         name = SpectrumId(
             self.material_id,
             self.element,
@@ -274,6 +278,7 @@ class _Site:
             fms_radius_angstrom=spectrum.fms_radius_angstrom,
             n_listed_atoms=n_listed_atoms,
             e_fermi_ev=spectrum.e_fermi_ev,
+            valence_bottom=bottom and ValenceBottomDoc(**asdict(bottom)),
             converged=spectrum.scf.converged,
             scf=ScfDoc(
                 n_iterations=spectrum.scf.n_iterations,
@@ -281,6 +286,9 @@ class _Site:
                 fermi_history_ev=list(spectrum.scf.fermi_history_ev),
                 attempts=_attempt_documents(spectrum.scf.attempts),
                 charges_e=list(spectrum.scf.charges_e),
+                separation=_separation_document(spectrum.scf.separation),
+                restarts=spectrum.scf.restarts,
+                mixing=spectrum.scf.mixing,
             ),
             energy_ev=spectrum.energy_ev.tolist(),
             tensor=spectrum.tensor.tolist(),
@@ -288,6 +296,7 @@ class _Site:
             edge_cross_section_angstrom2=spectrum.edge_cross_section_angstrom2,
             timings=spectrum.timings_s,
             checks=spectrum.checks,
+            remarks=list(bottom.remarks(spectrum.e_fermi_ev)) if bottom else [],
             engine_input=spectrum.input_text,
             settings=settings,
             provenance=self._provenance(spectrum.engine, digest),
@@ -316,6 +325,17 @@ def _told_by(error: Exception) -> dict[str, Any]:
         "engine_input": error.input_text,
         "run_dir": None if error.run_dir is None else str(error.run_dir),
     }
+
+
+def _separation_document(separation: CoreValence | None) -> SeparationDoc | None:
+    if separation is None:
+        return None
+    return SeparationDoc(
+        core_valence_ev=separation.energy_ev,
+        moves_ev=list(separation.moves_ev),
+        shells=[list(names) for names in separation.shell_names()],
+        occupations_e=[list(row) for row in separation.occupations_e],
+    )
 
 
 def _attempt_documents(attempts: Sequence[Attempt]) -> list[AttemptDoc]:
