@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from vtc_flows.feff.feffinp import parse_feff_input
+from vtc_flows.feff.registry import create_engine
+from vtc_flows.settings import load_settings
+
 ROOT = Path(__file__).parents[2]
 BENCHMARK = ROOT / "benchmarks" / "against_feff10.py"
 RECORDED = ROOT / "tests" / "data" / "feff10"
@@ -37,4 +41,18 @@ def test_spectra_and_sams_agree_with_feff10(against_feff10, name):
 
 
 def test_there_are_recorded_runs():
-    assert len(NAMES) == 7
+    assert len(NAMES) == 10
+
+
+HYDROGEN = ("brucite_NiOH2", "ferrocene", "hydrate_CuF2_2H2O")
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("name", HYDROGEN)
+def test_with_hydrogen_each_iteration_is_that_of_feff10(against_feff10, name):
+    """Bonds with hydrogen are lengthened for all that follows, the scattering among it."""
+    case = against_feff10.recorded_case(name)
+    site = parse_feff_input(case["feff_inp"], name).site
+    (spectrum,) = create_engine("feff8l", load_settings()).run_site(site)
+    recorded = case["fermi_history_eV"]
+    assert spectrum.scf.fermi_history_ev[:5] == pytest.approx(recorded[:5], abs=2e-3)

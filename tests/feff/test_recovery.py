@@ -108,7 +108,14 @@ def test_policy_of_every_reason(reason, engine, tmp_path):
 
 def test_policy_as_it_is_written_down():
     again = {"killed", "output_missing", "output_stale", "output_truncated", "output_not_finite"}
-    ladder = {"scf_not_converged", "bad_counts", "crash", "error_file", "negative_spectrum"}
+    ladder = {
+        "scf_not_converged",
+        "bad_counts",
+        "valence_assignment",
+        "crash",
+        "error_file",
+        "negative_spectrum",
+    }
     ladder |= {"zero_spectrum", "tensor_not_positive", "asymmetric_tensor"}
     fail = {"timeout", "bad_input", "program_missing", "stack_limit", "bad_output", "engine_error"}
     by_remedy = {"again": again | {"wrong_grid"}, "ladder": ladder, "fail": fail}
@@ -162,7 +169,7 @@ def test_only_one_try_is_repeated_at_a_site(tmp_path):
     engine = Engine("killed", "scf_not_converged", "output_missing")
     with pytest.raises(EngineError) as caught:
         recover(chain(), engine, tmp_path)
-    assert [one.step for one in caught.value.attempts] == ["none", "again", "half mixing"]
+    assert [one.step for one in caught.value.attempts] == ["none", "again", "centered separation"]
     assert caught.value.reason == "output_missing"
 
 
@@ -221,7 +228,7 @@ def test_what_the_steps_of_feff10_change():
         "wider SCF cluster": 0.1,
     }
     assert all(one.scf.max_iterations == 100 for name, one in tried.items() if name != "none")
-    assert tried["quarter mixing"].scf.n_plain_mixing == 3
+    assert all(one.scf.n_plain_mixing == 5 for name, one in tried.items() if name != "none")
     assert tried["SCF ramp"].scf.ramp_from_angstrom == pytest.approx(0.6 * 4.5)
     assert tried["other core-valence floor"].scf.core_valence_floor_ev == -50.0
     assert tried["smaller overlap"].overlap == 1.05
@@ -240,7 +247,7 @@ def test_a_step_is_tried_only_for_what_it_can_cure(tmp_path):
     ladder = (
         FEFF8L_LADDER[0],
         Step("overlap", lambda site: replace(site, overlap=1.0), frozenset({"bad_counts"})),
-        FEFF8L_LADDER[2],
+        FEFF8L_LADDER[3],
     )
     assert recover(chain(), Engine("crash"), tmp_path / "a", ladder=ladder).step == "quarter mixing"
     assert recover(chain(), Engine("bad_counts"), tmp_path / "b", ladder=ladder).step == "overlap"
@@ -256,7 +263,7 @@ class TestErrors:
             recover(chain(), engine, tmp_path)
         error = caught.value
         assert error.message == (
-            "no spectrum after 2 tries (no convergence; with half mixing: too long)"
+            "no spectrum after 2 tries (no convergence; with centered separation: too long)"
         )
         assert (error.reason, error.log_tail, error.run_dir) == ("timeout", "log 2", None)
         assert [one.message for one in error.attempts] == ["no convergence", "too long"]
@@ -335,7 +342,11 @@ class TestCustodian:
         first, second, third = job["corrections"]
         assert first["errors"] == [{"step": "none", "reason": "bad_counts", "message": "try 1"}]
         assert first["actions"] == [
-            {"step": "half mixing", "folder": "try-2", "changes": {"scf.mixing": 0.1}}
+            {
+                "step": "half mixing",
+                "folder": "try-2",
+                "changes": {"scf.mixing": 0.1, "scf.n_plain_mixing": 5},
+            }
         ]
         assert first["handler"]["@class"] == "ScfHandler"
         assert second["actions"][0]["step"] == "half mixing, again"
@@ -389,7 +400,7 @@ class TestCustodian:
             return recover(site, Engine("crash"), folder).step
 
         found = recover(chain(), attempt, tmp_path)
-        assert (found.value, found.step) == ("half mixing", "half mixing")
+        assert (found.value, found.step) == ("centered separation",) * 2
         custodians.error("afterwards")
         assert caplog.messages == ["of another thread", "of another thread", "afterwards"]
 

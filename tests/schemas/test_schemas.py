@@ -69,6 +69,8 @@ class TestSettings:
             {"energy_step_ev": 0.0},
             {"energy_below_ev": float("nan")},
             {"core_hole": "RPA"},
+            {"valence_bottom_ev": 1.0},
+            {"valence_bottom_ev": -28.0, "valence_only": False},
             {"unknown": 1},
         ],
     )
@@ -89,16 +91,20 @@ class TestSettings:
             "energy_below_ev": 20.0,
             "energy_above_ev": 4.0,
             "energy_step_ev": 0.2,
+            "valence_only": False,
+            "valence_depth_ev": 25.0,
+            "valence_bottom_ev": -28.0,
             "core_hole": "none",
             "scf_max_iterations": 50,
-            "scf_mixing": 0.1,
+            "scf_mixing": 0.2,
+            "scf_plain_iterations": 1,
         }
         assert settings_hash(XesSettings(**{field: other[field]})) != settings_hash(XesSettings())
 
     def test_digest_stays_between_releases(self):
         """A change here makes every stored record another one: say so under "Changed results"."""
-        assert settings_hash(XesSettings())[:8] == "6175554a"
-        assert settings_hash(XesSettings(), SamsSettings())[:8] == "8463d3c2"
+        assert settings_hash(XesSettings())[:8] == "67935e41"
+        assert settings_hash(XesSettings(), SamsSettings())[:8] == "1066487a"
 
 
 def test_time_stamp_has_milliseconds_as_databases_keep_them():

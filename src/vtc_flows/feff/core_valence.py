@@ -79,6 +79,11 @@ class Shell:
         """Electrons it can hold."""
         return 2 * (2 * self.l + 1)
 
+    @property
+    def full(self) -> bool:
+        """Whether it is closed in the free atom."""
+        return self.electrons > self.capacity - _OCCUPIED_E
+
 
 @dataclass(frozen=True)
 class CoreValence:
@@ -255,11 +260,7 @@ def _require_fit(label: str, separation: CoreValence, number: int) -> None:
                 f"shells ({_listed(shells)}) have room for {room:g}: a core level lies "
                 f"above the core-valence separation at {separation.energy_ev:.1f} eV"
             )
-        deep = sum(
-            shell.electrons
-            for shell in shells
-            if shell.deep and shell.electrons > shell.capacity - _OCCUPIED_E
-        )
+        deep = sum(shell.electrons for shell in shells if shell.deep and shell.full)
         if deep and occupation < deep - _LACKING_E:
             raise _refusal(
                 f"{label} holds {occupation:.2f} {_LETTERS[momentum]} electrons and should hold at "
@@ -269,12 +270,15 @@ def _require_fit(label: str, separation: CoreValence, number: int) -> None:
 
 
 def _require_equal(first: str, second: str, separation: CoreValence, one: int, other: int) -> None:
-    names = separation.shell_names()
-    if set(names[one]) != set(names[other]):
-        differ = ", ".join(sorted(set(names[one]) ^ set(names[other])))
+    # the electron that screens the core hole may open a shell, but it closes none
+    a_shells, b_shells = (separation.shells[number] for number in (one, other))
+    differ = {s.name for s in a_shells if s.full and s.deep} ^ {
+        s.name for s in b_shells if s.full and s.deep
+    }
+    if differ:
         raise _refusal(
-            f"{differ} is a valence shell in only one of two potentials of one element "
-            f"({first}: {' '.join(names[one])}; {second}: {' '.join(names[other])})"
+            f"{' '.join(sorted(differ))} counts as valence in only one of two potentials of one "
+            f"element ({first}: {_listed(a_shells)}; {second}: {_listed(b_shells)})"
         )
     pairs = zip(separation.occupations_e[one], separation.occupations_e[other], strict=True)
     for letter, most, (a, b) in zip(_LETTERS, _SAME_ELEMENT_E, pairs, strict=False):
