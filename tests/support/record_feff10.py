@@ -43,6 +43,7 @@ SETTINGS = XesSettings(
 #: What is kept of each program, and the beginning that is kept of long files.
 KEPT = {
     "rdinp": ("geom.dat", "global.inp"),
+    "atomic": ("config.dat",),
     "pot": ("log1.dat", "convergence.scf", "convergence.scf.fine", "pot.bin"),
     "xsph": ("xsect.dat",),
     "mkgtr": ("fms.bin",),

@@ -59,7 +59,7 @@ from vtc_flows.feff.feff10_programs import (
     log_tail,
     require_space,
 )
-from vtc_flows.feff.feff10_valence import ValenceSpectra, valence_spectra
+from vtc_flows.feff.feff10_valence import valence_spectra
 from vtc_flows.feff.recovery import FEFF10_LADDER, Step, recover
 from vtc_flows.feff.run_folder import require_scratch, run_folder
 from vtc_flows.feff.site_input import FEFF10_LIMITS, SiteInput
@@ -295,6 +295,8 @@ class _Run:
         if not (most and self.site.scf.radius_angstrom):
             return Feff10Scf((), read_fermi_level(self.folder / POT_FILE), (), 0)
         scf = read_scf(self.folder)
+        if ours_to_mend:
+            watch(BAD_COUNTS * scf.bad_counts)  # of a program that was too fast to be watched
         if scf.separation is not None and self.site.scf.on_bad_counts != "separation":
             require_one_solution(self.site.potentials, scf.separation)
         return scf
@@ -326,61 +328,53 @@ class _Run:
         at_fermi = int(np.argmin(np.abs(xmu.wave_number)))
         e_fermi_ev = self._fermi_level(xmu, scf)
         edge = read_edge_cross_section(self.folder / SECTION_FILE, e_fermi_ev)
-        # the grid as FEFF10 was told it, so that one of another run is found out
-        told = replace(asked, grid=absolute_grid(asked.grid, scf.e_fermi_ev))
-        emission = self._emission(told, spectra, fine, e_fermi_ev)
-        spectrum = SiteSpectrum(
+        made = SiteSpectrum(
             fms_atoms=site.count_within(radius),
             fms_radius_angstrom=radius,
-            energy_ev=emission.energy_ev,
+            energy_ev=xmu.energy_ev,
             e_fermi_ev=e_fermi_ev,
-            tensor=emission.tensor / edge,
-            background=emission.background / edge,
+            tensor=from_polarizations({name: one.mu for name, one in spectra.items()}) / edge,
+            background=xmu.mu0 / edge,
             edge_cross_section_angstrom2=edge,
             photon_edge_ev=float(
                 xmu.photon_energy_ev[at_fermi] - xmu.energy_ev[at_fermi] + e_fermi_ev
             ),
-            scf=ScfFacts(
-                True,
-                len(scf.fermi_history_ev),
-                "none",
-                scf.fermi_history_ev,
-                (),
-                scf.charges_e,
-                separation=scf.separation,
-                restarts=scf.bad_counts,
-                mixing=self.site.scf.mixing,
-            ),
+            scf=self._facts_of(scf),
             engine=self.facts,
             timings_s=self._timings(before_s, start_s),
             input_text=first_input,
-            bottom=emission.bottom,
         )
-        return replace(spectrum, checks=require_good(spectrum, told))
-
-    def _emission(
-        self,
-        site: SiteInput,
-        spectra: dict[str, Xmu],
-        fine: dict[str, NDArray[np.complex128]],
-        e_fermi_ev: float,
-    ) -> ValenceSpectra:
-        """Return the emission of the states that shall emit, on the grid that was asked for."""
-        energies = spectra["x"].energy_ev
-        if site.lower_end is None:
-            tensor = from_polarizations({name: one.mu for name, one in spectra.items()})
-            return ValenceSpectra(energies, tensor, spectra["x"].mu0, None)
-        wanted = site.grid.energies_ev(e_fermi_ev)
-        nearest = np.abs(energies[:, None] - wanted).argmin(axis=0)
-        return valence_spectra(
+        made = replace(made, checks=require_good(made, _told(site, scf.e_fermi_ev)))
+        if asked.lower_end is None:
+            return made
+        emission = valence_spectra(
             read_section(self.folder / SECTION_FILE),
             fine,
             {name: one.mu for name, one in spectra.items()},
-            energies[nearest],
-            site.lower_end,
-            step_ev=site.grid.step_ev,
-            refine=site.mesh_refinement,
-            amplitude=site.amplitude_reduction,
+            _nearest(xmu.energy_ev, asked.grid.energies_ev(e_fermi_ev)),
+            asked.lower_end,
+            step_ev=asked.grid.step_ev,
+            refine=asked.mesh_refinement,
+            amplitude=asked.amplitude_reduction,
+        )
+        valence = replace(
+            made,
+            energy_ev=emission.energy_ev,
+            tensor=emission.tensor / edge,
+            background=emission.background / edge,
+            bottom=emission.bottom,
+        )
+        return replace(valence, checks=require_good(valence, _told(asked, scf.e_fermi_ev)))
+
+    def _facts_of(self, scf: Feff10Scf) -> ScfFacts:
+        return ScfFacts(
+            True,
+            len(scf.fermi_history_ev),
+            fermi_history_ev=scf.fermi_history_ev,
+            charges_e=scf.charges_e,
+            separation=scf.separation,
+            restarts=scf.bad_counts,
+            mixing=self.site.scf.mixing,
         )
 
     def _scatter(self) -> None:
@@ -506,6 +500,16 @@ class _Run:
                 reason="output_stale",
             )
         require_atoms(self.folder / GEOMETRY_FILE, inputs.site)
+
+
+def _told(site: SiteInput, e_fermi_ev: float) -> SiteInput:
+    """Return a site with the grid as FEFF10 was told it, so that one of another run shows."""
+    return replace(site, grid=absolute_grid(site.grid, e_fermi_ev))
+
+
+def _nearest(energies_ev: FloatArray, wanted_ev: FloatArray) -> FloatArray:
+    """Return FEFF10's own energies, which it rounds, for those that are wanted."""
+    return np.asarray(energies_ev[np.abs(energies_ev[:, None] - wanted_ev).argmin(axis=0)])
 
 
 def _on_a_line(site: SiteInput, radius_angstrom: float) -> bool:

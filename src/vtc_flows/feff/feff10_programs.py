@@ -28,6 +28,7 @@ from vtc_flows.errors import (
 from vtc_flows.feff import launch
 from vtc_flows.feff.feff10_output import (
     CHARGE_FILE,
+    CONFIGURATION_FILE,
     ERROR_FILE,
     FINE_STRUCTURE_FILE,
     POT_FILE,
@@ -59,7 +60,7 @@ PROGRAMS = (
 MAKES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "rdinp": ("geom.dat", "global.inp", "pot.inp"),
-        "atomic": ("apot.bin",),
+        "atomic": ("apot.bin", CONFIGURATION_FILE),
         "pot": (POT_FILE, POT_LOG, SCF_FILE, CHARGE_FILE),
         "xsph": ("phase.bin", SECTION_FILE),
         "fms": ("gg.bin",),

@@ -46,14 +46,14 @@ class ValenceSpectra:
         In FEFF10's unit, Angstrom^2.
     background : ndarray of shape (n,)
         Of the embedded atom.
-    bottom : ValenceBottom, optional
-        Where the states that emit begin; None where all occupied ones do.
+    bottom : ValenceBottom
+        Where the states that emit begin.
     """
 
     energy_ev: FloatArray
     tensor: FloatArray
     background: FloatArray
-    bottom: ValenceBottom | None
+    bottom: ValenceBottom
 
 
 def valence_spectra(

@@ -19,7 +19,7 @@ Complex = NDArray[np.complex128]
 #: Half the stretch of the line that is used (Hartree, 2.5 eV), and the degree of the polynomial:
 #: the way down to the axis is a fifth of that stretch, so that noise grows fourfold and no more.
 _REACH_HA = 2.5 / 27.211386
-_DEGREE = 8
+_DEGREE, _LOWEST_DEGREE = 8, 3
 
 
 def continued(
@@ -63,9 +63,11 @@ def continued(
     True
     """
     near = np.abs(line_ha - center_ha) <= _REACH_HA
-    if near.sum() <= _DEGREE + 1:
+    degree = min(_DEGREE, int(near.sum()) - 2)
+    if degree < _LOWEST_DEGREE:
         raise InputError(
-            f"{near.sum()} energies around {center_ha:.4f} Hartree are too few to continue from"
+            f"{near.sum()} energies around {center_ha:.4f} Hartree are too few to continue "
+            "from: take a smaller step"
         )
     along = line_ha[near] - center_ha
     without: Complex
@@ -74,7 +76,7 @@ def continued(
         without, back = values[near], np.ones((1, len(offsets_ha)), complex)
     else:
         without, back = values[near] * (along - pole)[:, None], 1 / (offsets_ha - pole)[None]
-    fitted = chebyshev.chebfit(along / _REACH_HA, without, _DEGREE)
+    fitted = chebyshev.chebfit(along / _REACH_HA, without, degree)
     result: Complex = (chebyshev.chebval(offsets_ha / _REACH_HA, fitted) * back).T
     return result
 
