@@ -87,6 +87,16 @@ class TestVerdict:
             replace(wrong, occupations_e=((0.60, 0.59, 8.63, 0.0, 0.0),)),
         )
 
+    def test_above_a_full_deep_shell_there_is_an_empty_one(self):
+        """Sodium's 2p is full, and its sphere holds tails of the neighbors' p states."""
+        sodium = (Shell(3, 0, 1.0, deep=False), Shell(2, 1, 6.0, deep=True))
+        solution = CoreValence(-50.0, (), (sodium,), ((0.31, 6.42, 0.15, 0.0, 0.0),))
+        potentials = [PotentialSpec.with_default_lmax(11, "Na", 1.0)]
+        require_one_solution(potentials, solution)
+        with_2s = replace(solution, occupations_e=((2.31, 6.42, 0.15, 0.0, 0.0),))
+        with pytest.raises(ScfNotConvergedError, match=r"2\.31 s electrons"):
+            require_one_solution(potentials, with_2s)
+
     def test_a_shell_that_is_valence_in_one_atom_and_core_in_another(self):
         with_3s = (Shell(3, 0, 2.0, deep=True), *TITANIUM)
         other = replace(

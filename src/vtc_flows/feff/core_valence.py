@@ -252,8 +252,9 @@ def require_one_solution(potentials: Sequence[PotentialSpec], separation: CoreVa
 def _require_fit(label: str, separation: CoreValence, number: int) -> None:
     for momentum, occupation in enumerate(separation.occupations_e[number]):
         shells = [shell for shell in separation.shells[number] if shell.l == momentum]
-        # without shells an empty one, half filled by what its neighbors share
-        room = float(sum(shell.capacity for shell in shells) or 2 * momentum + 1)
+        room = float(sum(shell.capacity for shell in shells))
+        if all(shell.full and shell.deep for shell in shells):
+            room += 2 * momentum + 1  # an empty shell above, half filled by what neighbors share
         if occupation > room + _BEYOND_E[momentum]:
             raise _refusal(
                 f"{label} holds {occupation:.2f} {_LETTERS[momentum]} electrons where its valence "
