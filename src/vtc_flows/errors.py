@@ -10,6 +10,7 @@ Every error this package raises on purpose.
       . IsolatedAbsorberError
     - ClusterError             the atoms around the absorber, or the engine's limits on them
     - FeffInputError           a feff.inp
+    - WindowError              the energies of SAMS, which the spectra do not cover
   + ConfigurationError         settings, keys, optional parts that are not there
     - EngineNotFoundError      no FEFF on this machine
     - EngineInstallError       FEFF could not be installed
@@ -84,6 +85,10 @@ class ClusterError(InputError):
 
 class FeffInputError(InputError):
     """A feff.inp that cannot be honoured as it stands."""
+
+
+class WindowError(InputError):
+    """The window of SAMS reaches beyond the grid of the spectra."""
 
 
 class ConfigurationError(VtcFlowsError):

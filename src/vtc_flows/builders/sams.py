@@ -38,6 +38,7 @@ from vtc_flows.stores.collections import MATERIALS, SAMS, SITE_SPECTRA
 from vtc_flows.stores.jobs import BlobStore, database_of
 from vtc_flows.stores.records import ARRAYS, find_arrays, put_array, references, remove_arrays
 from vtc_flows.workflow.analysis import sams_records, structure_dict
+from vtc_flows.workflow.arguments import in_one_line
 from vtc_flows.workflow.materials import structure_hash
 
 _LISTED = ("spectrum_id", "last_updated")
@@ -91,6 +92,13 @@ class SamsBuilder(DerivedBuilder):
         self.materials = materials or collection_store(MATERIALS)
         self.blobs = blobs or blob_store()
         self.sams = sams or collection_store(SAMS)
+        with in_one_line():  # now, rather than once for each record
+            SamsSettings(
+                **({} if window_ev is None else {"window_ev": tuple(window_ev)}),
+                fwhm_ev=fwhm_ev,
+                moment_exponent=moment_exponent,
+                moment_cutoff_angstrom=moment_cutoff_angstrom,
+            )
         self.window_ev = list(window_ev) if window_ev is not None else None
         self.fwhm_ev = fwhm_ev
         self.moment_exponent = moment_exponent
@@ -181,6 +189,7 @@ class SamsBuilder(DerivedBuilder):
             settings,
             self.settings_for(settings),
             source=chosen.source,
+            size=name.fms_atoms,
         )
         return [record.model_dump(mode="json")]
 

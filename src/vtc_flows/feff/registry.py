@@ -15,6 +15,7 @@ BUILT_IN = {
     "feff10": "vtc_flows.feff.feff10:from_settings",
 }
 
+_NAME = re.compile(r"[A-Za-z0-9_.]+")
 _IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -52,4 +53,10 @@ def create_engine(name: str, settings: VtcSettings) -> Engine:
         raise ConfigurationError(f"{place} makes no engine: {error}") from error
     if not callable(getattr(engine, "run", None)):
         raise ConfigurationError(f"{place} makes no engine but a {type(engine).__name__}")
+    called = getattr(engine, "name", None)
+    if not isinstance(called, str) or not _NAME.fullmatch(called):
+        raise ConfigurationError(
+            f"the engine of {place} is called {called!r}, which ids cannot hold: give it a name of "
+            "letters, digits, points and _"
+        )
     return engine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vtc_flows.schemas.crystals import same_crystal
 from vtc_flows.schemas.documents import (
     AttemptDoc,
     EngineProvenance,
@@ -44,6 +45,7 @@ __all__ = [
     "SpectrumId",
     "Units",
     "XesSettings",
+    "same_crystal",
     "settings_hash",
     "short_hash",
     "utc_now",

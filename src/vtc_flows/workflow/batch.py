@@ -65,7 +65,12 @@ class Plan:
     problems: tuple[tuple[str, VtcFlowsError], ...]
 
 
-def plan(specs: Sequence[str], elements: Sequence[str], settings: XesSettings, **keys: str) -> Plan:
+def plan(
+    specs: str | Sequence[str],
+    elements: str | Sequence[str],
+    settings: XesSettings,
+    **keys: str,
+) -> Plan:
     """
     Find out what there is to do, and what cannot be done, before the long part begins.
 
@@ -86,7 +91,7 @@ def plan(specs: Sequence[str], elements: Sequence[str], settings: XesSettings, *
 
 
 def plan_records(
-    records: Sequence[StructureRecord], elements: Sequence[str], settings: XesSettings
+    records: Sequence[StructureRecord], elements: str | Sequence[str], settings: XesSettings
 ) -> Plan:
     """Find out what there is to do for crystals that were read; see `plan`."""
     tasks: list[Task] = []

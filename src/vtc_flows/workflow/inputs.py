@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from vtc_flows.crystal.checks import validate
-from vtc_flows.crystal.sites import absorbers
+from vtc_flows.crystal.sites import absorbers, as_symbols
 from vtc_flows.crystal.sources import StructureRecord, load_structures
 from vtc_flows.errors import InputError, StructureError, VtcFlowsError
 
 
 def load_all(
-    specs: Sequence[str], *, mp_api_key: str | None = None
+    specs: str | Sequence[str], *, mp_api_key: str | None = None
 ) -> tuple[list[StructureRecord], list[tuple[str, VtcFlowsError]]]:
     """
     Load structures; one that cannot be read does not hide the others.
@@ -25,7 +25,7 @@ def load_all(
     records: list[StructureRecord] = []
     problems: list[tuple[str, VtcFlowsError]] = []
     sources: dict[str, str] = {}
-    for spec in specs:
+    for spec in [specs] if isinstance(specs, str) else specs:
         found = False
         unreadable: list[StructureError] = []
         try:
@@ -55,7 +55,7 @@ def _same_name(record: StructureRecord, sources: Mapping[str, str]) -> InputErro
     )
 
 
-def chosen_elements(record: StructureRecord, elements: Sequence[str]) -> list[str]:
+def chosen_elements(record: StructureRecord, elements: str | Sequence[str]) -> list[str]:
     """
     Return the absorbers to compute: those asked for, or all.
 
@@ -64,7 +64,7 @@ def chosen_elements(record: StructureRecord, elements: Sequence[str]) -> list[st
     StructureError
         If the structure cannot be used, or does not hold an element asked for.
     """
-    chosen = list(elements) or absorbers(record.structure)
+    chosen = as_symbols(elements) or absorbers(record.structure)
     for element in chosen:
         validate(record.structure, element)
     return chosen

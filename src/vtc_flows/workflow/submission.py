@@ -16,7 +16,7 @@ from jobflow.managers.fireworks import flow_to_workflow
 
 from vtc_flows.crystal.checks import validate
 from vtc_flows.crystal.clusters import Cluster, scf_radius
-from vtc_flows.crystal.sites import absorbers, site_orbits
+from vtc_flows.crystal.sites import absorbers, as_symbols, site_orbits
 from vtc_flows.crystal.sources import StructureRecord
 from vtc_flows.errors import InputError, VtcFlowsError
 from vtc_flows.schemas import XesSettings, settings_hash
@@ -84,7 +84,7 @@ class Submitted:
 
 
 def prepare_submission(
-    record: StructureRecord, elements: Sequence[str], maker: PolarizedXesFlowMaker
+    record: StructureRecord, elements: str | Sequence[str], maker: PolarizedXesFlowMaker
 ) -> tuple[Submission, list[VtcFlowsError]]:
     """
     Make the flows of a crystal.
@@ -112,7 +112,7 @@ def prepare_submission(
         return submission, [error]
     problems = []
     for element in absorbers(structure):
-        if elements and element not in elements:
+        if elements and element not in as_symbols(elements):
             continue
         try:
             seconds = []
