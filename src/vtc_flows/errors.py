@@ -19,6 +19,7 @@ Every error this package raises on purpose.
     - EngineCrashError         the worker process died
     - ScfNotConvergedError
     - EngineOutputError        output missing, cut off, not finite
+    - ScratchLostError         the run folder was removed in the middle of the run
   + StorageError               a result could not be written
 """
 
@@ -171,6 +172,12 @@ class EngineOutputError(EngineError):
     """Output is missing, cut off or not finite."""
 
     reason = "bad_output"
+
+
+class ScratchLostError(EngineError):
+    """The run folder was removed in the middle of the run."""
+
+    reason = "scratch_lost"
 
 
 class StorageError(VtcFlowsError):

@@ -52,7 +52,7 @@ from vtc_flows.feff.feff10_programs import (
     require_space,
 )
 from vtc_flows.feff.recovery import FEFF10_LADDER, Step, recover
-from vtc_flows.feff.run_folder import require_scratch, run_folder
+from vtc_flows.feff.run_folder import require_scratch, run_folder, watched_scratch
 from vtc_flows.feff.site_input import FEFF10_LIMITS, SiteInput
 from vtc_flows.feff.verdict import require_good
 from vtc_flows.feff.watch import Progress, silent
@@ -226,10 +226,9 @@ class Feff10Engine:
             self.facts,
         )
         try:
-            return run.spectra()
+            with watched_scratch(folder, FEFF_INP):
+                return self._spectra(run, folder)
         except EngineError as error:
-            if isinstance(error, EngineOutputError):
-                require_space(folder)  # a file that is cut off may be a disk that is full
             error.input_text = run.input_text
             if run.runner.last_log is not None:
                 error.log_tail = error.log_tail or log_tail(run.runner.last_log)
@@ -237,6 +236,13 @@ class Feff10Engine:
         finally:
             for program, seconds in run.runner.cpu_s.items():
                 spent[program] = spent.get(program, 0.0) + seconds
+
+    def _spectra(self, run: _Run, folder: Path) -> list[SiteSpectrum]:
+        try:
+            return run.spectra()
+        except EngineOutputError:
+            require_space(folder)  # a file that is cut off may be a disk that is full
+            raise
 
 
 class _Run:

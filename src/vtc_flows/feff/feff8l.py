@@ -28,7 +28,7 @@ from vtc_flows.feff.discovery import Feff8lInstallation, find_feff8l
 from vtc_flows.feff.engine import EngineFacts, ScfFacts, SiteSpectrum
 from vtc_flows.feff.processes import children_cpu_s
 from vtc_flows.feff.recovery import FEFF8L_LADDER, Step, recover
-from vtc_flows.feff.run_folder import require_scratch, run_folder
+from vtc_flows.feff.run_folder import require_scratch, run_folder, watched_scratch
 from vtc_flows.feff.site_input import FEFF8L_LIMITS, SiteInput
 from vtc_flows.feff.supervise import log_tail, run_worker
 from vtc_flows.feff.verdict import require_good
@@ -168,16 +168,20 @@ class Feff8lEngine:
     def _attempt(self, site: SiteInput, folder: Path, progress: Progress) -> list[SiteSpectrum]:
         text = site.to_json()
         try:
+            with watched_scratch(folder, SITE_FILE):
+                self._write_input(folder, text)
+                told = run_worker(folder, timeout_s=self._timeout_s, progress=progress)
+                return self._spectra(site, folder, told)
+        except EngineError as error:
+            error.input_text = text
+            raise
+
+    def _write_input(self, folder: Path, text: str) -> None:
+        try:
             (folder / SITE_FILE).write_text(text)
             (folder / PROGRAM_FILE).write_text(json.dumps(self._program()))
         except OSError as error:
             raise StorageError(f"{folder} cannot be written: {error.strerror}") from error
-        try:
-            told = run_worker(folder, timeout_s=self._timeout_s, progress=progress)
-            return self._spectra(site, folder, told)
-        except EngineError as error:
-            error.input_text = text
-            raise
 
     def _program(self) -> dict[str, Any]:
         found = self._installation
