@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 
+import analytic_engine
 import pytest
 
 from vtc_flows.errors import StorageError
@@ -71,6 +72,24 @@ def test_an_incomplete_record_replaces_no_complete_one(database, compute, monkey
     assert database["data.files"].count_documents({}) == 3 * len(complete.sites)
 
 
+def test_a_newer_revision_of_the_engine_is_worth_more_than_completeness(
+    database, compute, monkeypatch
+):
+    prepare(database)
+    (older, _) = compute("triclinic_Fe2P2O7")
+    monkeypatch.setattr(analytic_engine, "REVISION", 2)
+    (newer, _) = compute("triclinic_Fe2P2O7")
+    monkeypatch.setenv("ANALYTIC_FAIL", "1")
+    (incomplete, _) = compute("triclinic_Fe2P2O7")
+    assert len({each.record_id for each in (older, newer, incomplete)}) == 1
+    assert save_record(database, older)
+    assert save_record(database, incomplete)
+    assert not save_record(database, older)
+    assert save_record(database, newer)
+    assert not save_record(database, older)
+    assert list(load_records(database)) == [newer]
+
+
 def test_another_crystal_of_the_same_name_replaces_it(database, compute):
     prepare(database)
     (record, _) = compute("NiO")
@@ -106,11 +125,12 @@ def test_the_slower_of_two_first_writers_replaces_what_the_faster_one_wrote(data
     prepare(database)
     start = threading.Barrier(8)
     errors = []
+    plain = {"state": "complete", "provenance": {"structure": {}, "engine": None}}
 
     def write(name: str) -> None:
         start.wait()
         try:
-            assert save_document(database, {"record_id": name, "state": "complete"})
+            assert save_document(database, {"record_id": name, **plain})
         except StorageError as error:
             errors.append(error)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import threading
 
+import analytic_engine
 import pytest
 from fireworks import Workflow
 
@@ -178,6 +179,32 @@ class TestRun:
         assert len(list(load_records(database))) == 12
         assert len(analytic.read_text().splitlines()) == 12
         assert database.launches.count_documents({}) == 24
+
+    def test_what_an_older_revision_of_the_engine_made_is_not_done(
+        self, fireworks, launchpad, database, record, maker, analytic, monkeypatch
+    ):
+        def call() -> Submitted:
+            jobs = [submission(record("NiO"), maker())]
+            (*_, total) = submit(launchpad, database, jobs, never)
+            return total
+
+        call()
+        fireworks("rlaunch", "rapidfire")
+        (old,) = load_records(database)
+        monkeypatch.setattr(analytic_engine, "REVISION", 2)
+        assert call() == Submitted(1, 1, 1, 0)
+        assert call() == Submitted(0, 0, 0, 1)
+        fireworks("rlaunch", "rapidfire", ANALYTIC_REVISION="2")
+        (new,) = load_records(database)
+        assert new.record_id == old.record_id
+        assert [each.provenance.engine.revision for each in (old, new)] == [1, 2]
+        # jobs that are run again because somebody says so know it as well
+        for each in database.fireworks.find({"spec._category": {"$ne": RECORDS}}):
+            launchpad.rerun_fw(each["fw_id"])
+        fireworks("rlaunch", "rapidfire", ANALYTIC_REVISION="2")
+        assert len(analytic.read_text().splitlines()) == 3  # the first of them, and no other
+        (again,) = load_records(database)
+        assert again.provenance.engine.revision == 2
 
     def test_a_failed_site_makes_an_incomplete_record(
         self, fireworks, launchpad, database, record, maker

@@ -49,7 +49,8 @@ def restore(files: tuple[Path, ...]) -> None:
     Put the records of FILES, written by `vtc export`, into the database.
 
     A record replaces the one with its id, but no incomplete one a complete one of the same
-    crystal. What was restored before stays as it is.
+    crystal, and none of an older revision of the engine a newer one. What was restored before
+    stays as it is.
     """
     database = open_database(load_settings())
     prepare(database)
@@ -64,7 +65,10 @@ def restore(files: tuple[Path, ...]) -> None:
                 left += 1
     click.echo(f"{written} records restored, {same} there already, in {server_of(database)}")
     if left:
-        say(f"{left} incomplete records were left out, because complete ones are there")
+        say(
+            f"{left} records were left out, because complete ones, or ones of a newer revision of "
+            "the engine, are there"
+        )
 
 
 def _is_there(database: MongoDatabase, record: SamsRecord) -> bool:

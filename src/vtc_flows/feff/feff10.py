@@ -60,6 +60,10 @@ from vtc_flows.physics.tensors import from_polarizations
 from vtc_flows.schemas import XesSettings
 from vtc_flows.settings import VtcSettings
 
+#: To be raised with every change of the input, the order of programs or the reading of their files
+#: that may change a number: what an older one made is computed anew. Version 0.1.0 began with 1.
+REVISION = 2
+
 FloatArray = NDArray[np.float64]
 
 #: What runs once for the potentials, once for each radius, and once for each polarization.
@@ -139,11 +143,11 @@ class Feff10Engine:
     @property
     def facts(self) -> EngineFacts:
         """Provenance of what this engine makes."""
-        return EngineFacts(self.name, "executables", _VERSION, self._installation.sha256)
+        return EngineFacts(self.name, "executables", _VERSION, self._installation.sha256, REVISION)
 
     def identity(self) -> str:
-        """Return engine and the digest of its programs."""
-        return f"{self.name}/{self._installation.sha256}"
+        """Return engine, revision and the digest of its programs."""
+        return f"{self.name}/{REVISION}/{self._installation.sha256}"
 
     def run(
         self,

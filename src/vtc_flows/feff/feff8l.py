@@ -37,6 +37,10 @@ from vtc_flows.feff.worker import PROGRAM_FILE, SITE_FILE, SPECTRA_FILE
 from vtc_flows.schemas import XesSettings
 from vtc_flows.settings import VtcSettings
 
+#: To be raised with every change of the steering, the verdict or the multiple scattering that may
+#: change a number: what an older one made is computed anew. Version 0.1.0 began with 1.
+REVISION = 2
+
 Route = Literal["library", "executables"]
 
 
@@ -93,11 +97,11 @@ class Feff8lEngine:
     def facts(self) -> EngineFacts:
         """Provenance of what this engine makes."""
         found = self._installation
-        return EngineFacts(self.name, self._route, found.version, found.sha256)
+        return EngineFacts(self.name, self._route, found.version, found.sha256, REVISION)
 
     def identity(self) -> str:
-        """Return engine, route and the digest of FEFF's file."""
-        return f"{self.name}/{self._route}/{self._installation.sha256}"
+        """Return engine, revision, route and the digest of FEFF's file."""
+        return f"{self.name}/{REVISION}/{self._route}/{self._installation.sha256}"
 
     def run(
         self,

@@ -231,7 +231,10 @@ def _different_engines(subject: Subject, listed: str) -> InputError:
 
 
 def _build(engine: EngineProvenance) -> str:
-    return f"{engine.name} {engine.version} ({engine.route}, SHA-256 {engine.sha256[:8]})"
+    return (
+        f"{engine.name} {engine.version} revision {engine.revision} ({engine.route}, SHA-256 "
+        f"{engine.sha256[:8]})"
+    )
 
 
 def _field(name: str) -> Callable[[XesSettings], str]:

@@ -19,6 +19,7 @@ from vtc_flows.crystal.clusters import Cluster, scf_radius
 from vtc_flows.crystal.sites import absorbers, as_symbols, site_orbits
 from vtc_flows.crystal.sources import StructureRecord
 from vtc_flows.errors import InputError, VtcFlowsError
+from vtc_flows.feff.registry import current_revision
 from vtc_flows.schemas import XesSettings, settings_hash
 from vtc_flows.stores.connection import MongoDatabase, database_errors
 from vtc_flows.stores.submissions import (
@@ -285,6 +286,7 @@ def _claims(
             size,
             settings_hash(settings.for_size(size), maker.sams_settings),
             crystal,
+            current_revision(maker.site_maker.engine),
         )
         for size in settings.fms_atoms
     )
