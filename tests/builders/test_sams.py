@@ -50,7 +50,7 @@ def spoil(database) -> set[str]:
     _kept.update(database.materials.find_one({"material_id": "rutile_TiO2"}))
     strained = read("rutile_TiO2")
     strained.apply_strain(0.01)
-    save_materials(database, [material("rutile_TiO2", strained)])
+    save_materials(database, [material("rutile_TiO2", strained)], replace=True)
     return names_of(database, "rutile_TiO2")
 
 
@@ -168,7 +168,7 @@ def test_a_workflows_record_is_taken_over_unless_it_is_better(spectra):
 def test_spectra_of_two_structures_are_not_mixed(spectra):
     strained = read("triclinic_Fe2P2O7")
     strained.apply_strain(0.01)
-    save_materials(spectra, [material("triclinic_Fe2P2O7", strained)])
+    save_materials(spectra, [material("triclinic_Fe2P2O7", strained)], replace=True)
     compute(spectra, "triclinic_Fe2P2O7", strained, "Fe")
     old = {"output.material_id": "triclinic_Fe2P2O7", "output.site_index": 1}
     spectra.jobs.find_one_and_delete(old, sort=[("completed_at", -1)])

@@ -9,8 +9,10 @@ from fireworks import Workflow
 
 from vtc_flows.schemas import settings_hash
 from vtc_flows.settings import load_settings
+from vtc_flows.stores.materials import save_materials
 from vtc_flows.stores.records import load_records
 from vtc_flows.workflow.launchpad import open_launchpad
+from vtc_flows.workflow.materials import material_document
 from vtc_flows.workflow.submission import (
     LONG,
     RECORDS,
@@ -133,8 +135,24 @@ class TestSubmit:
             lambda source, error: problems.append(str(error)),
         )
         assert total == Submitted()
-        assert "another structure of the same name" in problems[0]
+        assert "another structure than the one that was submitted as NiO" in problems[0]
+        assert "NiO.cif" in problems[0]
+        assert "rename the file" in problems[0]
         assert database.submissions.count_documents({}) == 1
+
+    def test_a_crystal_that_was_replaced_is_submitted_when_told_to(
+        self, launchpad, database, record, maker
+    ):
+        nio = record("NiO")
+        list(submit(launchpad, database, [submission(nio, maker())], never))
+        nio.structure.scale_lattice(nio.structure.volume * 1.1)
+        save_materials(database, [material_document(nio)], replace=True)
+        problems = []
+        jobs = [submission(nio, maker())]
+        list(submit(launchpad, database, jobs, lambda *told: problems.append(str(told[1]))))
+        assert "submit it with --again" in problems[0]
+        (*_, total) = submit(launchpad, database, [submission(nio, maker())], never, again=True)
+        assert total == Submitted(1, 1, 1, 0)
 
     def test_more_than_a_batch(self, launchpad, database, record, maker):
         nio = record("NiO")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vtc_flows.schemas.crystals import same_crystal
+from vtc_flows.schemas.crystals import KnownCrystal, require_same_crystal, same_crystal
 from vtc_flows.schemas.documents import (
     AttemptDoc,
     EngineProvenance,
@@ -30,6 +30,7 @@ __all__ = [
     "FailedSite",
     "FeatureRecord",
     "Features",
+    "KnownCrystal",
     "MaterialDoc",
     "Matrix3",
     "Preset",
@@ -45,6 +46,7 @@ __all__ = [
     "SpectrumId",
     "Units",
     "XesSettings",
+    "require_same_crystal",
     "same_crystal",
     "settings_hash",
     "short_hash",

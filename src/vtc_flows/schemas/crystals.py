@@ -1,11 +1,14 @@
-"""Whether two structure documents are one crystal."""
+"""Whether two structure documents are one crystal, and who has a name already."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from vtc_flows.errors import InputError
 
 #: Structures that agree to this are the same one, written with other digits.
 SAME_LENGTH_ANGSTROM = 1e-3
@@ -46,6 +49,72 @@ def same_crystal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     apart -= np.round(apart)
     farthest = max(np.abs(cell - other_cell).max(), np.abs(apart @ cell).max(initial=0.0))
     return bool(farthest < SAME_LENGTH_ANGSTROM)
+
+
+@dataclass(frozen=True)
+class KnownCrystal:
+    """
+    A crystal that has an id already.
+
+    Attributes
+    ----------
+    structure : mapping
+        As pymatgen writes structures.
+    source : str
+        Where it was read from; empty where nobody says.
+    where : str
+        What it stands in: a folder, a file, a collection.
+    """
+
+    structure: Mapping[str, Any]
+    source: str
+    where: str
+
+
+def require_same_crystal(
+    material_id: str,
+    structure: Mapping[str, Any],
+    source: str,
+    known: Iterable[KnownCrystal],
+    *,
+    advice: str,
+) -> None:
+    """
+    Refuse a crystal under the id of another one, whose results it would replace.
+
+    Parameters
+    ----------
+    material_id : str
+        The id.
+    structure : mapping
+        Of the crystal that is to have it.
+    source : str
+        Where that was read from.
+    known : iterable of KnownCrystal
+        Who has the id; nobody, or one that is the same as ours, is no hindrance.
+    advice : str
+        What to do instead.
+
+    Raises
+    ------
+    InputError
+        If all that have it are other crystals; names both sources.
+    """
+    others = []
+    for each in known:
+        if same_crystal(each.structure, structure):
+            return
+        others.append(each)
+    if not others:
+        return
+    first = others[0]
+    there = f"that of {first.source}" if first.source else "a crystal from a source unknown"
+    if first.source == source:
+        there = "what the same place held then"
+    raise InputError(
+        f"{source or material_id} is another crystal than the one called {material_id} in "
+        f"{first.where} ({there}): {advice}"
+    )
 
 
 def _species(site: Mapping[str, Any]) -> list[tuple[str, float]]:

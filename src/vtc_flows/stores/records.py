@@ -16,9 +16,10 @@ from gridfs import GridFS
 from pymongo.errors import DuplicateKeyError
 
 from vtc_flows.errors import StorageError
-from vtc_flows.schemas import SamsRecord, same_crystal
+from vtc_flows.schemas import SamsRecord, require_same_crystal, same_crystal
 from vtc_flows.stores.collections import SAMS, utc_stamp
 from vtc_flows.stores.connection import MongoDatabase, database_errors
+from vtc_flows.stores.crystals import ADVICE, known_crystals
 
 #: What of a site is too long for a document.
 ARRAYS = ("energy_ev", "tensor", "background")
@@ -45,16 +46,22 @@ def save_record(database: MongoDatabase, record: SamsRecord) -> bool:
     ------
     StorageError
         If the database is away or refuses.
+    InputError
+        If its material's id is another crystal's.
     """
     document = record.model_dump(mode="json")
+    _require_its_crystal(database, document)
     with database_errors(database):
         blobs = GridFS(database, _BLOBS)
         for site in document["sites"]:
             for key in ARRAYS:
                 site[key] = put_array(blobs, site[key], record.record_id)
-    saved = save_document(database, document)
-    if not saved:
-        remove_arrays(database, references(document), owner=record.record_id)
+    saved = False
+    try:
+        saved = save_document(database, document)
+    finally:
+        if not saved:
+            remove_arrays(database, references(document), owner=record.record_id)
     return saved
 
 
@@ -79,6 +86,10 @@ def save_document(database: MongoDatabase, document: Mapping[str, Any]) -> bool:
                     return True
                 except DuplicateKeyError:  # another writer was faster
                     continue
+            if not same_crystal(
+                old["provenance"]["structure"], document["provenance"]["structure"]
+            ):
+                _require_its_crystal(database, document)
             if is_better(old, document):
                 return False
             # only what was looked at is replaced: two writers do not undo each other's work
@@ -142,6 +153,18 @@ def is_better(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     if before is not None and now is not None and before != now:
         return before > now
     return (old["state"], new["state"]) == ("complete", "incomplete")
+
+
+def _require_its_crystal(database: MongoDatabase, record: Mapping[str, Any]) -> None:
+    """Refuse a record of another crystal than the one that has the id of its material."""
+    name, provenance = record["material_id"], record["provenance"]
+    require_same_crystal(
+        name,
+        provenance["structure"],
+        provenance["source"],
+        known_crystals(database, [name]).get(name, ()),
+        advice=ADVICE,
+    )
 
 
 def oldest_revision(documents: Iterable[Mapping[str, Any]]) -> int:

@@ -36,6 +36,7 @@ class Claim:
     settings_hash: str
     structure_hash: str
     revision: int = 1
+    source: str = ""
 
     @property
     def key(self) -> str:

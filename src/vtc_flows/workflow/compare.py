@@ -155,6 +155,7 @@ def compare_records(a: SamsRecord, b: SamsRecord) -> RecordComparison:
         package_version=__version__,
         created_at=utc_now(),
         source=a.provenance.source,
+        structure=a.provenance.structure,
     )
 
 

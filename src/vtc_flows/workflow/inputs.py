@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from vtc_flows.crystal.checks import validate
 from vtc_flows.crystal.sites import absorbers, as_symbols
 from vtc_flows.crystal.sources import StructureRecord, load_structures
 from vtc_flows.errors import InputError, StructureError, VtcFlowsError
+from vtc_flows.schemas import same_crystal
+from vtc_flows.workflow.analysis import structure_dict
 
 
 def load_all(
@@ -24,7 +26,7 @@ def load_all(
     """
     records: list[StructureRecord] = []
     problems: list[tuple[str, VtcFlowsError]] = []
-    sources: dict[str, str] = {}
+    taken: dict[str, StructureRecord] = {}
     for spec in [specs] if isinstance(specs, str) else specs:
         found = False
         unreadable: list[StructureError] = []
@@ -35,10 +37,10 @@ def load_all(
                 on_problem=unreadable.append,
             ):
                 found = True
-                if record.material_id in sources:
-                    problems.append((record.source, _same_name(record, sources)))
+                if record.material_id in taken:
+                    problems.append((record.source, same_name(record, taken[record.material_id])))
                     continue
-                sources[record.material_id] = record.source
+                taken[record.material_id] = record
                 records.append(record)
             if not found and not unreadable:
                 raise InputError(f"{spec} holds no structure: it is empty")
@@ -48,10 +50,14 @@ def load_all(
     return records, problems
 
 
-def _same_name(record: StructureRecord, sources: Mapping[str, str]) -> InputError:
+def same_name(record: StructureRecord, first: StructureRecord) -> InputError:
+    """Return what is wrong with a crystal that is called as one before it."""
+    what = f"{record.source} and {first.source} are both called {record.material_id}"
+    if same_crystal(structure_dict(record.structure), structure_dict(first.structure)):
+        return InputError(f"{what} and hold the same crystal: it is taken once")
     return InputError(
-        f"{record.source} and {sources[record.material_id]} are both called "
-        f"{record.material_id}: rename one, or run them apart"
+        f"{what} and hold different crystals: rename one, or run them apart, each with a folder of "
+        "its own"
     )
 
 
