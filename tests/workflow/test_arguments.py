@@ -66,6 +66,20 @@ class TestMakers:
     def test_folder_as_a_path(self, tmp_path):
         assert SiteXesMaker(cache_directory=tmp_path).cache_directory == str(tmp_path)
 
+    def test_settings_that_are_assigned_later(self, crystal):
+        maker = PolarizedXesFlowMaker()
+        maker.sams_settings = {"window_ev": (-10, 5)}
+        maker.site_maker.settings = {"energy_below_ev": 20}
+        flow = maker.make(crystal("NiO"), "Ni", "x")
+        assert flow.jobs[0].maker.settings == XesSettings(energy_below_ev=20)
+        maker.site_maker.settings = {"energy_below_ev": 5}
+        with pytest.raises(WindowError):
+            maker.make(crystal("NiO"), "Ni", "x")
+        site_maker = SiteXesMaker()
+        site_maker.settings = 1
+        with pytest.raises(InputError, match="settings is 1"):
+            site_maker.make(crystal("NiO"), 0, "x")
+
     def test_updates_and_serialization(self):
         maker = PolarizedXesFlowMaker().update_kwargs(
             {"settings": {"core_hole": "none"}}, class_filter=SiteXesMaker
@@ -122,12 +136,18 @@ class TestSite:
             ({"material_id": 2657}, "material_id is 2657"),
             ({"multiplicity": 0}, "multiplicity is 0"),
             ({"source": 3}, "source is 3"),
+            ({"window_ev": "wide"}, "energy window"),
+            ({"window_ev": (5, -5)}, "is empty"),
         ],
     )
     def test_refused_when_its_job_is_made(self, crystal, changes, says):
         given = {"structure": crystal("NiO"), "site_index": 0, "material_id": "x", **changes}
         with pytest.raises(InputError, match=says):
             SiteXesMaker(engine=ENGINE).make(**given)
+
+    def test_a_misspelled_argument_is_refused_when_its_job_is_made(self, crystal):
+        with pytest.raises(TypeError, match="multiplicty"):
+            SiteXesMaker(engine=ENGINE).make(crystal("NiO"), 0, "x", multiplicty=2)
 
     def test_whole_numbers_of_any_kind(self, crystal):
         made = SiteXesMaker(engine=ENGINE).make(crystal("NiO"), np.int64(0), "x")

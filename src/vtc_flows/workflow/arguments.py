@@ -210,4 +210,4 @@ def _whole(given: object) -> int | None:
 def _kind(given: object) -> str:
     """Return what something is, with its article."""
     name = type(given).__name__
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"

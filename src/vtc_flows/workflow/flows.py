@@ -90,6 +90,8 @@ class PolarizedXesFlowMaker(Maker):
         WindowError
             If the window of SAMS reaches beyond the grid of the spectra.
         """
+        self.__post_init__()  # attributes may have been assigned since
+        self.site_maker.__post_init__()
         require_structure(structure)
         element, source = as_text(element, "element", example="Ti"), as_text(source, "source")
         settings, engine = self.site_maker.settings, _engine_name(self.site_maker.engine)

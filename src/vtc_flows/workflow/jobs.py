@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, wraps
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from vtc_flows.errors import (
 )
 from vtc_flows.feff.engine import Engine, EngineFacts, SiteSpectrum
 from vtc_flows.feff.registry import create_engine
+from vtc_flows.physics.windows import checked_window
 from vtc_flows.schemas import (
     AttemptDoc,
     EngineProvenance,
@@ -67,14 +69,17 @@ def site_cluster(structure: Structure, site_index: int, settings: XesSettings) -
 
 def _checked(make: Callable[..., Any]) -> Callable[..., Any]:
     """Check the arguments of a job where it is made, as far as they are known there."""
+    names = signature(make)
 
     @wraps(make)  # also what jobflow knows a job's method by
     def checked(
-        maker: Maker, structure: Any, site_index: Any, material_id: Any, **options: Any
+        maker: SiteXesMaker, structure: Any, site_index: Any, material_id: Any, **options: Any
     ) -> Any:
         given = {"structure": structure, "site_index": site_index, "material_id": material_id}
-        given |= _site_arguments({**given, **options})
-        return make(maker, **given)
+        given |= options
+        names.bind(maker, **given)  # one that is misspelled is refused here
+        maker.__post_init__()  # attributes may have been assigned since
+        return make(maker, **_site_arguments(given))
 
     return checked
 
@@ -100,6 +105,8 @@ def _site_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
         checked["multiplicity"] = require_count(given["multiplicity"], "multiplicity")
     if "source" in known:
         checked["source"] = as_text(given["source"], "source")
+    if "window_ev" in known and given["window_ev"] is not None:
+        checked["window_ev"] = checked_window(given["window_ev"])
     return checked
 
 
