@@ -10,6 +10,7 @@ Every error this package raises on purpose.
       . IsolatedAbsorberError
     - ClusterError             the atoms around the absorber, or the engine's limits on them
     - FeffInputError           a feff.inp
+    - WindowError              the energies of SAMS, which the spectra do not cover
   + ConfigurationError         settings, keys, optional parts that are not there
     - EngineNotFoundError      no FEFF on this machine
     - EngineInstallError       FEFF could not be installed
@@ -18,6 +19,7 @@ Every error this package raises on purpose.
     - EngineCrashError         the worker process died
     - ScfNotConvergedError
     - EngineOutputError        output missing, cut off, not finite
+    - ScratchLostError         the run folder was removed in the middle of the run
   + StorageError               a result could not be written
 """
 
@@ -84,6 +86,10 @@ class ClusterError(InputError):
 
 class FeffInputError(InputError):
     """A feff.inp that cannot be honoured as it stands."""
+
+
+class WindowError(InputError):
+    """The window of SAMS reaches beyond the grid of the spectra."""
 
 
 class ConfigurationError(VtcFlowsError):
@@ -166,6 +172,12 @@ class EngineOutputError(EngineError):
     """Output is missing, cut off or not finite."""
 
     reason = "bad_output"
+
+
+class ScratchLostError(EngineError):
+    """The run folder was removed in the middle of the run."""
+
+    reason = "scratch_lost"
 
 
 class StorageError(VtcFlowsError):

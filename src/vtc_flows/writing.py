@@ -63,10 +63,22 @@ def file_name(name: str, suffix: str = "") -> str:
     >>> file_name("../a b", ".json")
     '_.._a_b-2c2c791a.json'
     """
-    kept = "".join(
-        char if (char.isascii() and char.isalnum()) or char in "-_.+" else "_" for char in name
-    )
-    kept = (f"_{kept}" if kept.startswith(".") else kept)[:_LONGEST_NAME]
+    kept = safe_name(name)
     if kept != name:
         kept += f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return kept + suffix
+
+
+def safe_name(name: str) -> str:
+    """
+    Return what the name of a file begins with that `file_name` makes; several may begin alike.
+
+    Examples
+    --------
+    >>> safe_name("a b-Ti")
+    'a_b-Ti'
+    """
+    kept = "".join(
+        char if (char.isascii() and char.isalnum()) or char in "-_.+" else "_" for char in name
+    )
+    return (f"_{kept}" if kept.startswith(".") else kept)[:_LONGEST_NAME]

@@ -28,7 +28,7 @@ def two_metals() -> Structure:
 
 
 def change(database) -> set[str]:
-    save_materials(database, [material("NiO", strained("NiO"))])
+    save_materials(database, [material("NiO", strained("NiO"))], replace=True)
     return {"NiO-Ni-p8-r12"}
 
 
@@ -43,7 +43,7 @@ def remove(database) -> set[str]:
 
 
 def spoil(database) -> set[str]:
-    save_materials(database, [material("NiO", read("rocksalt_NaCl"))])
+    save_materials(database, [material("NiO", read("rocksalt_NaCl"))], replace=True)
     return {"NiO-all-p8-r12"}
 
 

@@ -6,6 +6,7 @@ from campaign import SIZES, STRUCTURES, compute, material, read
 
 from vtc_flows.builders import SamsBuilder, SiteSpectraBuilder
 from vtc_flows.builders.running import build
+from vtc_flows.errors import InputError
 from vtc_flows.schemas import SamsRecord
 from vtc_flows.stores.jobs import job_store
 from vtc_flows.stores.materials import save_materials
@@ -50,7 +51,7 @@ def spoil(database) -> set[str]:
     _kept.update(database.materials.find_one({"material_id": "rutile_TiO2"}))
     strained = read("rutile_TiO2")
     strained.apply_strain(0.01)
-    save_materials(database, [material("rutile_TiO2", strained)])
+    save_materials(database, [material("rutile_TiO2", strained)], replace=True)
     return names_of(database, "rutile_TiO2")
 
 
@@ -168,7 +169,7 @@ def test_a_workflows_record_is_taken_over_unless_it_is_better(spectra):
 def test_spectra_of_two_structures_are_not_mixed(spectra):
     strained = read("triclinic_Fe2P2O7")
     strained.apply_strain(0.01)
-    save_materials(spectra, [material("triclinic_Fe2P2O7", strained)])
+    save_materials(spectra, [material("triclinic_Fe2P2O7", strained)], replace=True)
     compute(spectra, "triclinic_Fe2P2O7", strained, "Fe")
     old = {"output.material_id": "triclinic_Fe2P2O7", "output.site_index": 1}
     spectra.jobs.find_one_and_delete(old, sort=[("completed_at", -1)])
@@ -177,3 +178,22 @@ def test_spectra_of_two_structures_are_not_mixed(spectra):
     for record in load_records(spectra):
         assert (record.state, len(record.sites)) == ("incomplete", 1)
         assert [failure.reason for failure in record.failures] == ["no_spectrum"]
+
+
+def test_spectra_of_two_builds_of_the_engine_are_not_mixed(spectra):
+    other = {"material_id": "triclinic_Fe2P2O7", "site_index": 1, "fms_atoms": SIZES[0]}
+    spectra.site_spectra.update_one(other, {"$set": {"provenance.engine.revision": 2}})
+    build(SamsBuilder(query={"material_id": "triclinic_Fe2P2O7"}))
+    (failed,) = spectra.sams.find({"state": "failed"})
+    assert "different engines or builds" in failed["message"]
+    assert "revision 2" in failed["message"]
+    assert spectra.sams.count_documents({"state": "complete"}) == 1
+
+
+def test_a_window_that_no_spectrum_holds_is_named(spectra):
+    query = {"material_id": "NiO", "fms_atoms": SIZES[0]}
+    build(SamsBuilder(window_ev=[-40.0, 5.0], query=query))
+    (failed,) = spectra.sams.find({})
+    assert "the window -40 ... 5 eV reaches beyond the spectrum's grid" in failed["message"]
+    with pytest.raises(InputError, match="window_ev from 5 to -5 eV is empty"):
+        SamsBuilder(window_ev=[5.0, -5.0])

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import analytic_engine
 import pytest
 from builder_drill import Case, drill
-from campaign import SIZES, compute, read
+from campaign import SETTINGS, SIZES, compute, read
 
 from vtc_flows.builders import SiteSpectraBuilder
 from vtc_flows.builders.running import build
@@ -111,6 +112,36 @@ def test_a_failure_replaces_no_spectrum_of_the_same_crystal(campaign, monkeypatc
     build(SiteSpectraBuilder())
     states = campaign.site_spectra.distinct("state", {"material_id": "NiO"})
     assert states == (["failed"] if strain else ["successful"])
+
+
+@pytest.mark.parametrize("what", ["spectra", "failures"])
+def test_what_a_newer_revision_of_the_engine_gave_counts(campaign, monkeypatch, what):
+    """Also where the older one came later, and where the newer one failed."""
+    older = list(campaign.jobs.find(jobs_of("NiO")))
+    monkeypatch.setattr(analytic_engine, "REVISION", 2)
+    compute(campaign, "NiO", read("NiO"), "Ni")
+    newer = {"$and": [jobs_of("NiO"), {"_id": {"$nin": [job["_id"] for job in older]}}]}
+    if what == "failures":
+        (job,) = campaign.jobs.find(newer)
+        failure = {
+            "site_index": 0,
+            "frac_coords": [0.0, 0.0, 0.0],
+            "multiplicity": 1,
+            "reason": "crash",
+            "message": "it crashed",
+            "log_tail": "",
+            "settings": SETTINGS.model_dump(mode="json"),
+            "provenance": job["output"]["spectra"][0]["provenance"],
+        }
+        changes = {"output.state": "failed", "output.spectra": [], "output.failure": failure}
+        campaign.jobs.update_one(newer, {"$set": changes})
+    campaign.jobs.update_many(
+        {"_id": {"$in": [job["_id"] for job in older]}}, {"$set": {"completed_at": "2099"}}
+    )
+    build(SiteSpectraBuilder())
+    for document in campaign.site_spectra.find({"material_id": "NiO"}):
+        place = document if what == "spectra" else document["failure"]
+        assert place["provenance"]["engine"]["revision"] == 2
 
 
 def test_of_two_spectra_the_newer_one_counts(campaign):

@@ -68,7 +68,7 @@ def test_a_query_and_other_moments(vtc, materials):
     [
         (["--query", "{}x"], "--query is no JSON"),
         (["--query", '{"a": 1}'], "name the step"),
-        (["sams", "--window", 5, -5], "--window 5 -5 is empty"),
+        (["sams", "--window", 5, -5], "window_ev from 5 to -5 eV is empty"),
         (["nothing"], "nothing"),
     ],
 )

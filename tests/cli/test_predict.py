@@ -141,3 +141,21 @@ def test_a_tampered_model_is_refused(vtc, file, structure_file):
     done = vtc("predict", structure_file("NiO"), "--model", file)
     assert done.exit_code == 2
     assert "Traceback" not in done.output
+
+
+def test_another_crystal_of_the_name_is_not_taken_for_done(vtc, file, crystal, tmp_path):
+    for folder, name in (("a", "NiO"), ("b", "rutile_TiO2"), ("c", "NiO")):
+        (tmp_path / folder).mkdir()
+        structure = crystal(name)
+        if folder == "c":  # as the first, but stretched
+            structure.apply_strain(0.01)
+        structure.to(tmp_path / folder / "POSCAR", fmt="poscar")
+    out = tmp_path / "all.jsonl"
+    files = [tmp_path / folder / "POSCAR" for folder in "abc"]
+    first, second, third = (vtc("predict", path, "--model", file, "--out", out) for path in files)
+    assert first.exit_code == 0
+    for path, refused in zip(files[1:], (second, third), strict=True):
+        assert refused.exit_code == 2
+        assert f"{path} is another crystal than the one called POSCAR in {out}" in refused.stderr
+    assert len(out.read_text().splitlines()) == 1
+    assert vtc("predict", files[0], "--model", file, "--out", out).exit_code == 0

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from vtc_flows.feff.registry import current_revision
+
 ENGINE = ("--engine", "analytic_engine:make")
 
 
@@ -77,3 +79,23 @@ class TestSubmit:
         result = vtc("submit", structure_file("NiO"), *ENGINE)
         assert result.exit_code == 2
         assert "vtc db start" in result.stderr
+
+
+def test_status_counts_records_of_an_older_revision(vtc, database, structure_file):
+    assert vtc("submit", structure_file("NiO"), *ENGINE).exit_code == 0
+    revision = current_revision("feff8l")
+    engines = [
+        {"name": "feff8l"},  # of version 0.1.0
+        {"name": "feff8l", "revision": revision - 1},
+        {"name": "feff8l", "revision": revision},
+        {"name": "analytic", "revision": 1},
+        None,
+    ]
+    database.sams.insert_many(
+        {"record_id": f"r{n}", "state": "complete", "provenance": {"engine": engine}}
+        for n, engine in enumerate(engines)
+    )
+    result = vtc("status")
+    assert "5 complete" in result.stdout
+    assert "2 of them are of an older revision of their engine: vtc submit" in result.stdout
+    assert json.loads(vtc("status", "--json").stdout)["outdated"] == 2

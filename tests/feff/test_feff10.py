@@ -17,7 +17,7 @@ from feff10_process import mounted, start, told_by
 from record_feff10 import FOLDER, SETTINGS, cluster_of, site_of
 
 from vtc_flows.errors import EngineCrashError, ScfNotConvergedError, StorageError
-from vtc_flows.feff.feff10 import DIRECTIONS, Feff10Engine, from_settings, xmu_name
+from vtc_flows.feff.feff10 import DIRECTIONS, REVISION, Feff10Engine, from_settings, xmu_name
 from vtc_flows.feff.feff10_input import FEFF_INP
 from vtc_flows.feff.feff10_programs import PROGRAMS, ProgramRunner, find_feff10
 from vtc_flows.feff.feffinp import parse_feff_input
@@ -230,5 +230,5 @@ def test_without_self_consistency(installation, tmp_path):
 
 def test_identity_is_that_of_the_programs(installation):
     engine = from_settings(load_settings())
-    assert engine.identity() == f"feff10/{installation.sha256}"
+    assert engine.identity() == f"feff10/{REVISION}/{installation.sha256}"
     assert engine.facts.sha256 == installation.sha256

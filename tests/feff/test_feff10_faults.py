@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+import shutil
 import subprocess
 import time
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from vtc_flows.errors import (
     EngineCrashError,
     EngineError,
     ScfNotConvergedError,
+    ScratchLostError,
     StorageError,
 )
 from vtc_flows.feff.feff10 import from_settings
@@ -144,6 +146,13 @@ FAULTS = [
         (("pot", "children"), ("pot", "die", "SIGKILL")),
         "killed",
         "pot was ended from outside by SIGKILL",
+        AGAIN,
+    ),
+    Fault(
+        "the run folder is removed while `pot` runs",
+        (("pot", "sweep", 2),),
+        "scratch_lost",
+        "was removed in the middle of the run",
         AGAIN,
     ),
     Fault(
@@ -501,7 +510,8 @@ def test_what_goes_wrong_every_time_is_a_failed_site(
     for attempt in failure.attempts:
         assert re.search(one.says, attempt.message), attempt.message
     assert re.search(one.says, failure.message)
-    printed_something = not one.kill and one.reason not in ("program_missing", "killed", "timeout")
+    silent = ("program_missing", "killed", "timeout", "scratch_lost")
+    printed_something = not one.kill and one.reason not in silent
     assert bool(failure.log_tail) == printed_something
     assert "POTENTIALS" in failure.engine_input
     assert "END" in failure.engine_input
@@ -563,6 +573,43 @@ def test_the_table_agrees_with_the_policy():
     remedies = {AGAIN: "again", HALF: "ladder", "": "fail"}
     assert all(REMEDIES[one.reason] == remedies[one.step] for one in FAULTS)
     assert len(FAULTS) >= 18
+
+
+@pytest.mark.parametrize("levels", [0, 1, 2], ids=["files", "try", "run folder"])
+def test_a_folder_that_is_swept_fails_one_site_and_not_the_batch(
+    fake, scratch, cluster, recorded, levels
+):
+    """Whatever part of it is removed, and whenever: in a program here, between two below."""
+    fake.plan(fault("pot", "sweep", levels))
+    with pytest.raises(ScratchLostError, match="removed in the middle of the run") as caught:
+        from_settings(load_settings()).run(cluster, SMALL)
+    attempts = [(attempt.step, attempt.reason) for attempt in caught.value.attempts]
+    assert attempts == [("none", "scratch_lost"), ("again", "scratch_lost")]
+    assert "POTENTIALS" in caught.value.input_text
+    fake.plan(fault("fms", "sweep", levels, tries=(1,)))
+    (spectrum,) = from_settings(load_settings()).run(cluster, SMALL)
+    assert spectrum.scf.recovery == "again"
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_folder_that_is_swept_between_programs(fake, scratch, cluster):
+    def sweep(stage: str, done: int, total: int) -> None:
+        if stage == "phases" and len(swept) < 1:
+            (folder,) = scratch.iterdir()
+            shutil.rmtree(folder)
+            swept.append(folder)
+
+    swept: list[Path] = []
+    (spectrum,) = from_settings(load_settings()).run(cluster, SMALL, progress=sweep)
+    assert spectrum.scf.recovery == "again"
+    assert [attempt.reason for attempt in spectrum.scf.attempts] == ["scratch_lost"]
+
+
+def test_a_scratch_folder_that_is_swept_itself(fake, scratch, cluster):
+    engine = from_settings(load_settings())
+    scratch.rmdir()
+    (spectrum,) = engine.run(cluster, SMALL)
+    assert spectrum.scf.recovery == "none"
 
 
 def test_no_step_helps(fake, scratch, cluster):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from dataclasses import replace
@@ -18,6 +19,7 @@ from vtc_flows.errors import (
     EngineError,
     EngineTimeoutError,
     ScfNotConvergedError,
+    ScratchLostError,
     StorageError,
 )
 from vtc_flows.feff.discovery import find_feff8l
@@ -264,6 +266,46 @@ def test_no_room_for_the_run(engine, installation, tmp_path):
         engine.run_site(octahedron(), run_dir=blocked / "run")
     with pytest.raises(ConfigurationError, match="VTC_SCRATCH_DIRECTORY"):
         Feff8lEngine(installation, scratch_directory=blocked)
+
+
+@pytest.mark.parametrize(
+    ("route", "what"),
+    [
+        ("library", "try"),
+        ("library", "run folder"),
+        ("executables", "files"),  # which the library does not need once it has begun
+        ("executables", "run folder"),
+    ],
+)
+def test_a_folder_that_is_swept_fails_one_site_and_not_the_batch(
+    installation, tmp_path, what, route
+):
+    """Systems clean their temporary folders, also while FEFF runs in one."""
+
+    def sweep(stage: str, done: int, total: int) -> None:
+        runs = list(tmp_path.glob("vtc-site-*/try-*"))
+        if stage != "scf" or not runs or max(runs) in swept or len(swept) == most:
+            return
+        last = max(runs)
+        swept.add(last)
+        if what == "files":
+            for path in last.iterdir():
+                path.unlink()
+        else:
+            shutil.rmtree({"try": last, "run folder": last.parent}[what])
+
+    engine = Feff8lEngine(installation, scratch_directory=tmp_path, route=route)
+    most, swept = 1, set()
+    (spectrum,) = engine.run_site(octahedron(), progress=sweep)
+    assert spectrum.scf.recovery == "again"
+    assert [attempt.reason for attempt in spectrum.scf.attempts] == ["scratch_lost"]
+    most, swept = 2, set()
+    with pytest.raises(ScratchLostError, match="removed in the middle of the run") as caught:
+        engine.run_site(octahedron(), progress=sweep)
+    attempts = [(attempt.step, attempt.reason) for attempt in caught.value.attempts]
+    assert attempts == [("none", "scratch_lost"), ("again", "scratch_lost")]
+    assert SiteInput.from_json(caught.value.input_text) == octahedron()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_full_disk_is_named(installation, tmp_path):

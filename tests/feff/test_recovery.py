@@ -107,7 +107,14 @@ def test_policy_of_every_reason(reason, engine, tmp_path):
 
 
 def test_policy_as_it_is_written_down():
-    again = {"killed", "output_missing", "output_stale", "output_truncated", "output_not_finite"}
+    again = {
+        "killed",
+        "scratch_lost",
+        "output_missing",
+        "output_stale",
+        "output_truncated",
+        "output_not_finite",
+    }
     ladder = {
         "scf_not_converged",
         "bad_counts",

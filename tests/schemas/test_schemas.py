@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from vtc_flows.errors import InputError
 from vtc_flows.schemas import (
+    EngineProvenance,
     FailedSite,
     RecordId,
     SamsSettings,
@@ -23,6 +24,11 @@ MATERIALS = st.text(min_size=1, max_size=30).filter(lambda text: "\n" not in tex
 ELEMENTS = st.sampled_from(["Ti", "V", "Cu"])
 ENGINES = st.sampled_from(["feff8l", "feff10", "analytic"])
 HASHES = st.text("0123456789abcdef", min_size=8, max_size=8)
+
+
+def test_an_engine_of_old_documents_is_of_the_first_revision():
+    engine = EngineProvenance(name="feff8l", route="library", version="1", sha256="0" * 64)
+    assert engine.revision == 1
 
 
 @given(MATERIALS, ELEMENTS, ENGINES, st.integers(1, 999), HASHES)

@@ -2,15 +2,20 @@ from __future__ import annotations
 
 import threading
 
+import analytic_engine
 import pytest
+from pymatgen.core.structure import Structure
 
-from vtc_flows.errors import StorageError
+from vtc_flows.crystal.sources import StructureRecord
+from vtc_flows.errors import InputError, StorageError
 from vtc_flows.schemas import SamsRecord, SamsSettings, XesSettings
 from vtc_flows.stores.collections import SAMS, prepare
+from vtc_flows.stores.materials import save_materials
 from vtc_flows.stores.records import load_records, references, save_document, save_record
 from vtc_flows.workflow.batch import plan, run_task
 from vtc_flows.workflow.flows import PolarizedXesFlowMaker
 from vtc_flows.workflow.jobs import SiteXesMaker
+from vtc_flows.workflow.materials import material_document
 
 
 @pytest.fixture
@@ -71,14 +76,55 @@ def test_an_incomplete_record_replaces_no_complete_one(database, compute, monkey
     assert database["data.files"].count_documents({}) == 3 * len(complete.sites)
 
 
-def test_another_crystal_of_the_same_name_replaces_it(database, compute):
+def test_a_newer_revision_of_the_engine_is_worth_more_than_completeness(
+    database, compute, monkeypatch
+):
+    prepare(database)
+    (older, _) = compute("triclinic_Fe2P2O7")
+    monkeypatch.setattr(analytic_engine, "REVISION", 2)
+    (newer, _) = compute("triclinic_Fe2P2O7")
+    monkeypatch.setenv("ANALYTIC_FAIL", "1")
+    (incomplete, _) = compute("triclinic_Fe2P2O7")
+    assert len({each.record_id for each in (older, newer, incomplete)}) == 1
+    assert save_record(database, older)
+    assert save_record(database, incomplete)
+    assert not save_record(database, older)
+    assert save_record(database, newer)
+    assert not save_record(database, older)
+    assert list(load_records(database)) == [newer]
+
+
+def test_another_crystal_of_the_same_name_does_not_replace_it(database, compute):
+    prepare(database)
+    (record, second) = compute("NiO")
+    save_record(database, record)
+    for of in (record, second):  # not beside it either
+        other = of.model_copy(deep=True)
+        other.provenance.structure["lattice"]["matrix"][0][0] += 0.1
+        other.provenance.source = "b/NiO.cif"
+        with pytest.raises(
+            InputError, match=r"b/NiO.cif is another crystal than the one called NiO"
+        ):
+            save_record(database, other)
+    assert list(load_records(database)) == [record]
+    assert database["data.files"].count_documents({}) == 3
+
+
+def test_a_crystal_that_was_put_in_the_place_of_another_replaces_its_records(database, compute):
     prepare(database)
     (record, _) = compute("NiO")
     save_record(database, record)
     other = record.model_copy(deep=True)
-    other.provenance.structure["lattice"]["a"] += 0.1
+    other.provenance.structure["lattice"]["matrix"][0][0] += 0.1
+    structure = Structure.from_dict(other.provenance.structure)
+    material = material_document(StructureRecord("NiO", structure, "b/NiO.cif", "NiO"))
+    (refused,) = save_materials(database, [material]).refused
+    assert "the collection sams" in str(refused)
+    assert save_materials(database, [material], replace=True).new == 1
     assert save_record(database, other)
     assert list(load_records(database)) == [other]
+    with pytest.raises(InputError, match="the collection materials"):
+        save_record(database, record)
 
 
 def test_many_writers_of_one_record(database, compute):
@@ -106,11 +152,12 @@ def test_the_slower_of_two_first_writers_replaces_what_the_faster_one_wrote(data
     prepare(database)
     start = threading.Barrier(8)
     errors = []
+    plain = {"state": "complete", "provenance": {"structure": {}, "engine": None}}
 
     def write(name: str) -> None:
         start.wait()
         try:
-            assert save_document(database, {"record_id": name, "state": "complete"})
+            assert save_document(database, {"record_id": name, **plain})
         except StorageError as error:
             errors.append(error)
 

@@ -8,7 +8,7 @@ so everything around an engine can be tested with it. Use it as ``analytic_engin
 faults: ANALYTIC_FAIL names sites without convergence, ANALYTIC_INTERRUPT and ANALYTIC_BUG and
 ANALYTIC_SLOW name sites with that event (``1`` for any engine, ``analytic:1`` for one),
 ANALYTIC_LOG a file that gets a line for each calculation, ANALYTIC_TAKES the seconds that each
-takes.
+takes, ANALYTIC_REVISION the revision of the engine.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from vtc_flows.feff.site_input import SiteInput
 from vtc_flows.physics.tensors import from_matrix
 from vtc_flows.schemas import XesSettings
 from vtc_flows.settings import VtcSettings
+
+REVISION = int(os.environ.get("ANALYTIC_REVISION", "1"))
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class AnalyticEngine:
         self.name = variant.name
 
     def identity(self) -> str:
-        return f"{self.name}/1"
+        return f"{self.name}/{REVISION}"
 
     def run(
         self,
@@ -129,7 +131,7 @@ class AnalyticEngine:
                 variant.cross_section_scale * plain.edge_cross_section_angstrom2
             ),
             scf=ScfFacts(True, variant.n_iterations, "none", (e_fermi + 0.1, e_fermi)),
-            engine=EngineFacts(variant.name, "formula", "1", "0" * 64),
+            engine=EngineFacts(variant.name, "formula", "1", "0" * 64, REVISION),
             timings_s={"scf": variant.cpu_s, "phases": 0.0, "fms": 0.0, "total": variant.cpu_s},
         )
 

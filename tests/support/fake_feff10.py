@@ -341,6 +341,17 @@ def do_before(verb, arguments, home):
         if old not in text:
             raise Refused(f"{name} has no {old!r}")
         write(name, text.replace(old, new, 1))
+    elif verb == "sweep":  # as a system does that cleans its temporary folder
+        for name in os.listdir("."):
+            os.remove(name)
+        for _ in range(int(arguments[0])):
+            here = os.getcwd()
+            os.chdir("..")
+            for name in os.listdir("."):
+                if os.path.isfile(name):
+                    os.remove(name)
+            os.rmdir(here)
+        leave(2)  # as the Fortran library does that finds no file
     elif verb == "vanish":
         os.remove(os.path.join(home, arguments[0]))
     elif verb == "forbid":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import analytic_engine
 import numpy as np
 import pytest
 from jobflow import JobStore, OnMissing, run_locally
@@ -159,6 +160,18 @@ class TestKeptSites:
         run(flow_maker(cache_directory=keep).make(crystal("NiO"), "Ni", "NiO"), store)
         changed = flow_maker(cache_directory=keep, settings=XesSettings(**change))
         run(changed.make(crystal("NiO"), "Ni", "NiO"), store)
+        assert analytic.read_text() == "0\n0\n"
+
+    def test_sites_of_an_older_revision_of_the_engine_are_computed_anew(
+        self, crystal, store, analytic, keep, monkeypatch
+    ):
+        run(flow_maker(cache_directory=keep).make(crystal("NiO"), "Ni", "NiO"), store)
+        monkeypatch.setattr(analytic_engine, "REVISION", 2)
+        for _ in range(2):
+            (record,) = run(
+                flow_maker(cache_directory=keep).make(crystal("NiO"), "Ni", "NiO"), store
+            ).records
+            assert record.provenance.engine.revision == 2
         assert analytic.read_text() == "0\n0\n"
 
     def test_another_structure_of_that_name_is_computed(self, crystal, store, analytic, keep):

@@ -3,13 +3,16 @@ from __future__ import annotations
 import json
 import threading
 
+import analytic_engine
 import pytest
 from fireworks import Workflow
 
 from vtc_flows.schemas import settings_hash
 from vtc_flows.settings import load_settings
+from vtc_flows.stores.materials import save_materials
 from vtc_flows.stores.records import load_records
 from vtc_flows.workflow.launchpad import open_launchpad
+from vtc_flows.workflow.materials import material_document
 from vtc_flows.workflow.submission import (
     LONG,
     RECORDS,
@@ -132,8 +135,24 @@ class TestSubmit:
             lambda source, error: problems.append(str(error)),
         )
         assert total == Submitted()
-        assert "another structure of the same name" in problems[0]
+        assert "another structure than the one that was submitted as NiO" in problems[0]
+        assert "NiO.cif" in problems[0]
+        assert "rename the file" in problems[0]
         assert database.submissions.count_documents({}) == 1
+
+    def test_a_crystal_that_was_replaced_is_submitted_when_told_to(
+        self, launchpad, database, record, maker
+    ):
+        nio = record("NiO")
+        list(submit(launchpad, database, [submission(nio, maker())], never))
+        nio.structure.scale_lattice(nio.structure.volume * 1.1)
+        save_materials(database, [material_document(nio)], replace=True)
+        problems = []
+        jobs = [submission(nio, maker())]
+        list(submit(launchpad, database, jobs, lambda *told: problems.append(str(told[1]))))
+        assert "submit it with --again" in problems[0]
+        (*_, total) = submit(launchpad, database, [submission(nio, maker())], never, again=True)
+        assert total == Submitted(1, 1, 1, 0)
 
     def test_more_than_a_batch(self, launchpad, database, record, maker):
         nio = record("NiO")
@@ -178,6 +197,32 @@ class TestRun:
         assert len(list(load_records(database))) == 12
         assert len(analytic.read_text().splitlines()) == 12
         assert database.launches.count_documents({}) == 24
+
+    def test_what_an_older_revision_of_the_engine_made_is_not_done(
+        self, fireworks, launchpad, database, record, maker, analytic, monkeypatch
+    ):
+        def call() -> Submitted:
+            jobs = [submission(record("NiO"), maker())]
+            (*_, total) = submit(launchpad, database, jobs, never)
+            return total
+
+        call()
+        fireworks("rlaunch", "rapidfire")
+        (old,) = load_records(database)
+        monkeypatch.setattr(analytic_engine, "REVISION", 2)
+        assert call() == Submitted(1, 1, 1, 0)
+        assert call() == Submitted(0, 0, 0, 1)
+        fireworks("rlaunch", "rapidfire", ANALYTIC_REVISION="2")
+        (new,) = load_records(database)
+        assert new.record_id == old.record_id
+        assert [each.provenance.engine.revision for each in (old, new)] == [1, 2]
+        # jobs that are run again because somebody says so know it as well
+        for each in database.fireworks.find({"spec._category": {"$ne": RECORDS}}):
+            launchpad.rerun_fw(each["fw_id"])
+        fireworks("rlaunch", "rapidfire", ANALYTIC_REVISION="2")
+        assert len(analytic.read_text().splitlines()) == 3  # the first of them, and no other
+        (again,) = load_records(database)
+        assert again.provenance.engine.revision == 2
 
     def test_a_failed_site_makes_an_incomplete_record(
         self, fireworks, launchpad, database, record, maker

@@ -30,14 +30,23 @@ from vtc_flows.schemas import (
     SiteXesDoc,
     SpectrumId,
     XesSettings,
+    same_crystal,
     settings_hash,
     short_hash,
     utc_now,
 )
 from vtc_flows.stores.collections import MATERIALS, SAMS, SITE_SPECTRA
 from vtc_flows.stores.jobs import BlobStore, database_of
-from vtc_flows.stores.records import ARRAYS, find_arrays, put_array, references, remove_arrays
+from vtc_flows.stores.records import (
+    ARRAYS,
+    find_arrays,
+    is_better,
+    put_array,
+    references,
+    remove_arrays,
+)
 from vtc_flows.workflow.analysis import sams_records, structure_dict
+from vtc_flows.workflow.arguments import in_one_line
 from vtc_flows.workflow.materials import structure_hash
 
 _LISTED = ("spectrum_id", "last_updated")
@@ -91,6 +100,13 @@ class SamsBuilder(DerivedBuilder):
         self.materials = materials or collection_store(MATERIALS)
         self.blobs = blobs or blob_store()
         self.sams = sams or collection_store(SAMS)
+        with in_one_line():  # now, rather than once for each record
+            SamsSettings(
+                **({} if window_ev is None else {"window_ev": tuple(window_ev)}),
+                fwhm_ev=fwhm_ev,
+                moment_exponent=moment_exponent,
+                moment_cutoff_angstrom=moment_cutoff_angstrom,
+            )
         self.window_ev = list(window_ev) if window_ev is not None else None
         self.fwhm_ev = fwhm_ev
         self.moment_exponent = moment_exponent
@@ -181,6 +197,7 @@ class SamsBuilder(DerivedBuilder):
             settings,
             self.settings_for(settings),
             source=chosen.source,
+            size=name.fms_atoms,
         )
         return [record.model_dump(mode="json")]
 
@@ -200,7 +217,8 @@ class SamsBuilder(DerivedBuilder):
     def write(self, documents: list[Document]) -> None:
         """Write records with arrays of their own, and remove the arrays of what they replace."""
         names = [document["record_id"] for document in documents]
-        fields = ["record_id", "state", "build", "provenance.structure"]
+        fields = ["record_id", "state", "build", "provenance.structure", "provenance.engine"]
+        fields.append("failures.provenance.engine")
         before = {
             found["record_id"]: found
             for found in self.sams.query({"record_id": {"$in": names}}, fields)
@@ -210,7 +228,7 @@ class SamsBuilder(DerivedBuilder):
         to_write = []
         for document in documents:
             old = before.get(document["record_id"], {})
-            kept = _is_better(old, document)
+            kept = _is_kept(old, document)
             same = old.get("build", {}).get("content") == document["build"]["content"]
             if kept:
                 self.report.n_written -= 1
@@ -264,7 +282,7 @@ class _Chosen:
 
     def is_of(self, stored: Document) -> bool:
         """Say whether a spectrum was computed for it."""
-        return bool(_provenance(stored)["structure"] == self._content)
+        return same_crystal(_provenance(stored)["structure"], self._content)
 
     def missing(self, name: RecordId, orbit: SiteOrbit, settings: XesSettings) -> SiteXesDoc:
         """Return the document of a site without a spectrum."""
@@ -345,12 +363,8 @@ def _site(
     )
 
 
-def _is_better(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Say whether what a workflow wrote is complete where ours, of the same crystal, is not."""
+def _is_kept(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Say whether what a workflow wrote is worth more than ours."""
     build = old.get("build")
     is_theirs = bool(old) and (build is None or build.get("kept", False))
-    return (
-        is_theirs
-        and (old["state"], new["state"]) == ("complete", "incomplete")
-        and old["provenance"]["structure"] == new["provenance"]["structure"]
-    )
+    return is_theirs and FAILED not in (old["state"], new["state"]) and is_better(old, new)

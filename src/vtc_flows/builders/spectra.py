@@ -22,12 +22,13 @@ from vtc_flows.schemas import (
     SpectrumDoc,
     SpectrumId,
     XesSettings,
+    same_crystal,
     settings_hash,
     short_hash,
 )
 from vtc_flows.stores.collections import JOBS, SITE_SPECTRA
 from vtc_flows.stores.jobs import BlobStore, database_of
-from vtc_flows.stores.records import ARRAYS, find_arrays, references
+from vtc_flows.stores.records import ARRAYS, find_arrays, oldest_revision, references
 
 _LISTED = (
     *("uuid", "index", "completed_at", "output.material_id", "output.element"),
@@ -44,8 +45,9 @@ class SiteSpectraBuilder(DerivedBuilder):
     """
     Take each site's spectrum out of the jobs that computed it.
 
-    A spectrum is a group; the jobs that gave it are its members. Of several the newest counts, but
-    a failure does not replace a spectrum of the same crystal. Arrays stay where they are: documents
+    A spectrum is a group; the jobs that gave it are its members. Of several that of the newest
+    revision of the engine counts, and of these the newest, but a failure does not replace a
+    spectrum of the same crystal and revision. Arrays stay where they are: documents
     refer to them.
 
     Parameters
@@ -184,19 +186,32 @@ def _spectrum(job: Mapping[str, Any], name: str) -> Document | None:
 
 def _chosen(jobs: Sequence[Document], name: str) -> Document:
     """Return the job that counts."""
-    newest, *older = sorted(jobs, key=lambda job: (str(job.get("completed_at")), _job_name(job)))[
-        ::-1
-    ]
+    newest, *older = sorted(
+        jobs,
+        key=lambda job: (_revision(job), str(job.get("completed_at")), _job_name(job)),
+        reverse=True,
+    )
     if _spectrum(newest, name) is None:
         failed = newest["output"]["failure"].get("provenance") or {}
         for job in older:
             spectrum = _spectrum(job, name)
-            if spectrum is not None and failed.get("structure") in (
-                None,
-                spectrum["provenance"]["structure"],
+            if _revision(job) < _revision(newest):
+                break
+            if spectrum is not None and _same_or_unknown(
+                failed.get("structure"), spectrum["provenance"]["structure"]
             ):
                 return job
     return newest
+
+
+def _revision(job: Mapping[str, Any]) -> int:
+    """Return the revision of the engine that a job ran."""
+    output = job["output"]
+    return oldest_revision(output["spectra"] or [output.get("failure") or {}])
+
+
+def _same_or_unknown(failed: Document | None, there: Document) -> bool:
+    return failed is None or same_crystal(failed, there)
 
 
 def _identity(name: str) -> Document:

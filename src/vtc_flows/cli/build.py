@@ -164,9 +164,6 @@ def _builders(steps: Sequence[str], given: Mapping[str, Any]) -> list[DerivedBui
     query = options.json_query(given["query"])
     if query and len(wanted) > 1:
         raise InputError("--query is for the source of one STEP: name the step")
-    low, high = given["window"] or (-1.0, 1.0)
-    if low >= high:
-        raise InputError(f"--window {low:g} {high:g} is empty: give LOW below HIGH")
     builders = []
     for position, kind in enumerate(classes):
         own = {field: given[option] for option, field in _OPTIONS.get(kind, {}).items()}

@@ -7,11 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from pydantic import ValidationError
-
 from vtc_flows.cli.lazy import INTERRUPTED, OneLineError
-from vtc_flows.errors import InputError
 from vtc_flows.schemas import Preset, SamsSettings, XesSettings
+from vtc_flows.workflow.arguments import in_one_line, require_window
 
 
 def xes_settings(preset: Preset, given: Mapping[str, Any]) -> XesSettings:
@@ -25,7 +23,7 @@ def xes_settings(preset: Preset, given: Mapping[str, Any]) -> XesSettings:
     """
     below, above, step = given["energies"]
     sizes = {"fms_atoms": given["fms_atoms"]} if given["fms_atoms"] else {}
-    with _one_line():
+    with in_one_line():
         return XesSettings.preset(
             preset,
             **sizes,
@@ -49,16 +47,11 @@ def sams_settings_for(settings: XesSettings, given: Mapping[str, Any]) -> SamsSe
     grid = (-settings.energy_below_ev, settings.energy_above_ev)
     names = {"exponent": "moment_exponent", "moment_cutoff": "moment_cutoff_angstrom"}
     moments = {field: given[option] for option, field in names.items() if option in given}
-    with _one_line():
+    with in_one_line():
         sams_settings = SamsSettings(
             window_ev=given["window"] or grid, fwhm_ev=given["fwhm"], **moments
         )
-    low, high = sams_settings.window_ev
-    if low < grid[0] or high > grid[1]:
-        raise InputError(
-            f"the window {low:g} ... {high:g} eV reaches beyond the spectrum's grid "
-            f"{grid[0]:g} ... {grid[1]:g} eV: make it smaller, or the grid larger (--energies)"
-        )
+    require_window(settings, sams_settings.window_ev)
     return sams_settings
 
 
@@ -81,15 +74,3 @@ def interruptible(kept: Callable[[], str]) -> Iterator[None]:
         ) from None
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _one_line() -> Iterator[None]:
-    """Say in one line what pydantic finds wrong."""
-    try:
-        yield
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        text = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"{name}: {text}" if name else text) from error

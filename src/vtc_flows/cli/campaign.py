@@ -130,6 +130,11 @@ def _parts(found: Status) -> list[Table | str]:
 def _rate(found: Status) -> str:
     results = ", ".join(f"{count} {state}" for state, count in sorted(found.results.items()))
     lines = [f"records in the database: {results or 'none'}"]
+    if found.outdated:
+        lines.append(
+            f"{found.outdated} of them are of an older revision of their engine: vtc submit "
+            "computes them anew"
+        )
     if found.lost:
         lines.append(f"{found.lost} jobs of silent workers: vtc retry --lost")
     if found.per_hour:

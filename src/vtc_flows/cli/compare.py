@@ -28,11 +28,12 @@ from vtc_flows.cli.lazy import BAD_INPUT, FAILED
 from vtc_flows.cli.results import (
     SITES_FOLDER,
     require_comparisons,
+    with_own_names,
     write_comparison_pictures,
     write_comparisons,
 )
 from vtc_flows.cli.sides import DEFAULT_PRESET, Computed, Side, Stored, read_sides
-from vtc_flows.errors import InputError, VtcFlowsError
+from vtc_flows.errors import InputError, StorageError, VtcFlowsError
 from vtc_flows.schemas import SamsRecord, SamsSettings, XesSettings
 from vtc_flows.schemas.comparison import RecordComparison
 from vtc_flows.settings import VtcSettings, load_settings
@@ -103,11 +104,11 @@ def compare(
     sams_settings = sams_settings_for(settings, given)
     machine = load_settings()
     _require_engines(computed, machine, install_if_missing=given["install_engine"])
-    subjects, problems = _subjects(sides, structures, elements, settings, machine)
+    folder: Path = given["out"].absolute()
+    subjects, problems = _subjects(sides, structures, elements, settings, machine, folder)
     subjects, impossible = _possible(subjects, sides, sams_settings)
     problems += impossible
     print_problems(problems)
-    folder: Path = given["out"].absolute()
     if subjects:
         require_writable(folder)
         require_comparisons(folder)
@@ -165,6 +166,7 @@ def _subjects(
     elements: Sequence[str],
     settings: XesSettings,
     machine: VtcSettings,
+    folder: Path,
 ) -> tuple[list[Subject], Problems]:
     """Return what is to be compared, and what of the input cannot be used."""
     if not structures:
@@ -175,6 +177,7 @@ def _subjects(
         return [Subject(*key, source=key[0], task=None) for key in keys], []
     key = machine.mp_api_key
     todo = plan(structures, elements, settings, mp_api_key=key.get_secret_value() if key else "")
+    todo = with_own_names(todo, folder)
     print_remarks(task.record for task in todo.tasks)
     subjects = [
         Subject(task.record.material_id, task.element, task.record.source, task)
@@ -280,6 +283,9 @@ class _Results:
                 for index, side in enumerate(self.sides)
             )
             pairs = [(compare_records(*pair), pair) for pair in pair_records(a, b)]
+            write_comparisons(self.folder, [comparison for comparison, _ in pairs])
+        except StorageError:
+            raise
         except VtcFlowsError as error:
             self._problems.append((subject.source, error))
             return
@@ -289,7 +295,6 @@ class _Results:
                 write_comparison_pictures(self.folder, comparison, record_a, record_b)
             print_comparison(comparison, target)
         self._comparisons[number] = [comparison for comparison, _ in pairs]
-        write_comparisons(self.folder, self._comparisons[number])
 
     def interrupted(self) -> str:
         """Return what to say where the command is interrupted."""

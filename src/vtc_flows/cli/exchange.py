@@ -7,7 +7,9 @@ from pathlib import Path
 import click
 
 from vtc_flows.cli.display import counted, say
+from vtc_flows.cli.lazy import BAD_INPUT
 from vtc_flows.cli.options import json_query
+from vtc_flows.errors import InputError
 from vtc_flows.schemas import SamsRecord
 from vtc_flows.settings import load_settings
 from vtc_flows.stores.collections import SAMS, prepare
@@ -49,22 +51,35 @@ def restore(files: tuple[Path, ...]) -> None:
     Put the records of FILES, written by `vtc export`, into the database.
 
     A record replaces the one with its id, but no incomplete one a complete one of the same
-    crystal. What was restored before stays as it is.
+    crystal, and none of an older revision of the engine a newer one. What was restored before
+    stays as it is. A record of another crystal than the one that has its material's id is
+    refused.
+
+    Exit code 2: a record was refused; the others are there.
     """
     database = open_database(load_settings())
     prepare(database)
-    written = left = same = 0
+    written = left = same = n_refused = 0
     for file in files:
         for record in counted(read_records(file), None, file.name):
             if _is_there(database, record):
                 same += 1
-            elif save_record(database, record):
-                written += 1
-            else:
-                left += 1
+                continue
+            try:
+                saved = save_record(database, record)
+            except InputError as error:
+                n_refused += 1
+                say(str(error))
+                continue
+            written, left = written + saved, left + (not saved)
     click.echo(f"{written} records restored, {same} there already, in {server_of(database)}")
     if left:
-        say(f"{left} incomplete records were left out, because complete ones are there")
+        say(
+            f"{left} records were left out, because complete ones, or ones of a newer revision of "
+            "the engine, are there"
+        )
+    if n_refused:
+        raise click.exceptions.Exit(BAD_INPUT)
 
 
 def _is_there(database: MongoDatabase, record: SamsRecord) -> bool:

@@ -28,12 +28,18 @@ _BATCH = 200
     default=None,
     help="Whether the crystals are known from experiment, where the source does not say.",
 )
-def import_materials(licence: str | None, experimental: bool | None, **given: Any) -> None:
+@click.option(
+    "--replace", is_flag=True, help="Put crystals in the place of other ones of the same name."
+)
+def import_materials(
+    licence: str | None, experimental: bool | None, replace: bool, **given: Any
+) -> None:
     """
     Put crystals into the collection `materials`, each under its id.
 
     STRUCTURE is a file (CIF, POSCAR, JSON, JSON lines, also .gz) or a Materials Project id. One
-    that is there already and has not changed is not touched.
+    that is there already and has not changed is not touched. Another crystal under an id that is
+    there, or that results have, is refused without --replace.
 
     Exit code 2: an input could not be used; the others are there.
     """
@@ -53,10 +59,12 @@ def import_materials(licence: str | None, experimental: bool | None, **given: An
     for record in select(chosen, on_problem, mp_api_key=key.get_secret_value() if key else None):
         batch.append(material_document(record, licence=licence, experimental=experimental))
         if len(batch) == _BATCH:
-            total += save_materials(database, batch)
+            total += save_materials(database, batch, replace=replace)
             batch.clear()
     if batch:
-        total += save_materials(database, batch)
+        total += save_materials(database, batch, replace=replace)
+    for error in total.refused:
+        on_problem("", error)
     click.echo(
         f"{total.new} new, {total.changed} changed, {total.unchanged} unchanged in "
         f"{server_of(database)}"

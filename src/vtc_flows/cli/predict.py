@@ -171,6 +171,11 @@ def _into_file(work: _Work, records: Iterator[StructureRecord], out: Path) -> No
         def missing() -> Iterator[StructureRecord]:
             nonlocal n_skipped
             for record in records:
+                try:
+                    file.require_same(record)
+                except InputError as error:
+                    work.on_problem(record.source, error)
+                    continue
                 if file.has(record.material_id, _elements(record, work.chosen.elements)):
                     n_skipped += 1
                 else:

@@ -11,6 +11,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -18,18 +19,31 @@ from pydantic import ValidationError
 from vtc_flows.errors import InputError, StorageError
 from vtc_flows.physics.tensors import POLARIZATIONS
 from vtc_flows.plots.records import comparison_png, record_png
-from vtc_flows.schemas import RecordId, SamsRecord
+from vtc_flows.schemas import (
+    KnownCrystal,
+    RecordId,
+    SamsRecord,
+    require_same_crystal,
+    same_crystal,
+)
 from vtc_flows.schemas.comparison import (
     ComparisonsDoc,
     RecordComparison,
     SiteComparison,
 )
-from vtc_flows.writing import file_name, write_whole
+from vtc_flows.stores.connection import MongoDatabase
+from vtc_flows.stores.crystals import ADVICE as DATABASE_ADVICE
+from vtc_flows.stores.crystals import known_crystals
+from vtc_flows.workflow.batch import Plan, refuse_other_crystals
+from vtc_flows.writing import file_name, safe_name, write_whole
 
 SITES_FOLDER = "sites"
 SUMMARY_FILE = "summary.csv"
 COMPARISON_FILE = "comparison.json"
 COMPARISON_TABLE = "comparison.csv"
+
+#: What to do where an id in the folder is another crystal's.
+ADVICE = "rename the file, or choose another --out"
 
 _RECORD_KEYS = {"record_id", "material_id", "element"}
 _ANISOTROPIES = ("sams", "sams_site", "sams_max", "sams_crystal", "sams_crystal_max")
@@ -91,8 +105,19 @@ def write_record(folder: Path, record: SamsRecord, *, plot: bool) -> None:
     ------
     StorageError
         If the folder cannot be written.
+    InputError
+        If a record of another crystal has its name.
     """
-    write_whole(folder / file_name(record.record_id, ".json"), record.model_dump_json(indent=1))
+    path = folder / file_name(record.record_id, ".json")
+    there = _crystal_of(path, record.material_id)
+    require_same_crystal(
+        record.material_id,
+        record.provenance.structure,
+        record.provenance.source,
+        [there] if there is not None else [],
+        advice=ADVICE,
+    )
+    write_whole(path, record.model_dump_json(indent=1))
     if plot and record.sites:
         write_whole(folder / file_name(record.record_id, ".png"), record_png(record))
 
@@ -110,6 +135,75 @@ def write_summary(folder: Path, records: Iterable[SamsRecord]) -> None:
     rows = _existing(path)
     rows.update({record.record_id: _row(record) for record in records})
     write_whole(path, _table(_COLUMNS, rows.values()))
+
+
+def crystals_in(folder: Path, material_id: str) -> list[KnownCrystal]:
+    """
+    Return the crystals that have an id in a folder of results: of records, studies, comparisons.
+
+    What cannot be read as any of these is somebody else's, and no hindrance.
+    """
+    known: list[KnownCrystal] = []
+    begins = safe_name(f"{material_id}-")
+    paths = [path for path in sorted(folder.glob("*.json")) if path.name.startswith(begins)]
+    found = [_crystal_of(path, material_id) for path in paths]
+    with suppress(StorageError):  # who adds to comparisons is told
+        found += [
+            KnownCrystal(each.structure, each.source, str(folder))
+            for each in _existing_comparisons(folder).values()
+            if each.material_id == material_id and each.structure is not None
+        ]
+    for crystal in found:
+        if crystal is not None and not any(
+            same_crystal(crystal.structure, each.structure) for each in known
+        ):
+            known.append(crystal)
+    return known
+
+
+def _crystal_of(path: Path, material_id: str) -> KnownCrystal | None:
+    """Return the crystal of a record or study, if the file is one of this material."""
+    try:
+        content = json.loads(path.read_bytes())
+        if content["material_id"] != material_id:
+            return None
+        provenance = content["provenance"]
+        structure = provenance["structure"]
+        if not {"lattice", "sites"} <= structure.keys():
+            return None
+        return KnownCrystal(structure, str(provenance["source"]), str(path.parent))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def with_own_names(found: Plan, folder: Path, database: MongoDatabase | None = None) -> Plan:
+    """
+    Refuse crystals whose ids are other crystals' in a folder of results, or in the database.
+
+    Parameters
+    ----------
+    found : Plan
+    folder : Path
+        It need not be there yet.
+    database : Database, optional
+        Where the results are to go as well.
+
+    Returns
+    -------
+    Plan
+        Without the tasks of such crystals, and with the problems.
+
+    Raises
+    ------
+    StorageError
+        If the database is away or refuses.
+    """
+    found = refuse_other_crystals(found, lambda name: crystals_in(folder, name), advice=ADVICE)
+    if database is None:
+        return found
+    ids = {task.record.material_id for task in found.tasks}
+    known = known_crystals(database, ids)
+    return refuse_other_crystals(found, lambda name: known.get(name, ()), advice=DATABASE_ADVICE)
 
 
 def record_files(folder: Path) -> dict[tuple[str, str], list[Path]]:
@@ -179,8 +273,17 @@ def write_comparisons(folder: Path, comparisons: Iterable[RecordComparison]) -> 
     ------
     StorageError
         If they cannot be read or written.
+    InputError
+        If comparisons of another crystal have the same id.
     """
     found = _existing_comparisons(folder)
+    comparisons = list(comparisons)
+    for each in comparisons:
+        if each.structure is not None:
+            known = crystals_in(folder, each.material_id)
+            require_same_crystal(
+                each.material_id, each.structure, each.source, known, advice=ADVICE
+            )
     found.update({_key(comparison): comparison for comparison in comparisons})
     document = ComparisonsDoc(comparisons=list(found.values()))
     rows = [_comparison_row(each, site) for each in found.values() for site in each.sites]

@@ -23,7 +23,13 @@ from vtc_flows.cli.display import (
 from vtc_flows.cli.engine import ready_engine
 from vtc_flows.cli.folder import require_writable
 from vtc_flows.cli.lazy import BAD_INPUT, FAILED
-from vtc_flows.cli.results import SITES_FOLDER, require_table, write_record, write_summary
+from vtc_flows.cli.results import (
+    SITES_FOLDER,
+    require_table,
+    with_own_names,
+    write_record,
+    write_summary,
+)
 from vtc_flows.errors import InputError, VtcFlowsError
 from vtc_flows.schemas import SamsRecord
 from vtc_flows.settings import VtcSettings, load_settings
@@ -49,7 +55,8 @@ def run(structures: tuple[str, ...], elements: tuple[str, ...], **given: Any) ->
     Compute spectra, SAMS and features of crystal structures.
 
     STRUCTURE is a CIF, POSCAR or JSON file, or a Materials Project id such as mp-2657. Finished
-    sites are kept in the folder of results; the same command goes on where it stopped.
+    sites are kept in the folder of results; the same command goes on where it stopped. Another
+    crystal under a name that the folder has already is refused.
 
     Exit code 0: all done. 1: a calculation failed. 2: an input could not be used. 130:
     interrupted.
@@ -61,9 +68,10 @@ def run(structures: tuple[str, ...], elements: tuple[str, ...], **given: Any) ->
     database = open_prepared(machine) if given["store"] else None
     key = machine.mp_api_key
     todo = plan(structures, elements, settings, mp_api_key=key.get_secret_value() if key else "")
+    folder: Path = given["out"].absolute()
+    todo = with_own_names(todo, folder, database)
     print_problems(todo.problems)
     print_remarks(task.record for task in todo.tasks)
-    folder: Path = given["out"].absolute()
     if todo.tasks:
         require_writable(folder)
         require_table(folder)
@@ -106,13 +114,17 @@ class _Results:
         if isinstance(outcome, VtcFlowsError):
             self._problems.append((task.record.source, outcome))
             return
-        self._records[self.todo.tasks.index(task)] = outcome
         target = console(error_stream=self.as_json)
-        for record in outcome:
-            write_record(self.folder, record, plot=self.plot)
-            if self.database is not None:
-                save_record(self.database, record)
-            print_record(record, target)
+        try:
+            for record in outcome:
+                write_record(self.folder, record, plot=self.plot)
+                if self.database is not None:
+                    save_record(self.database, record)
+                print_record(record, target)
+        except InputError as error:  # another crystal has got the name in the meantime
+            self._problems.append((task.record.source, error))
+            return
+        self._records[self.todo.tasks.index(task)] = outcome
         write_summary(self.folder, outcome)
 
     def interrupted(self) -> str:

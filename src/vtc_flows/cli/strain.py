@@ -29,7 +29,13 @@ from vtc_flows.cli.display import (
 from vtc_flows.cli.engine import ready_engine
 from vtc_flows.cli.folder import require_writable
 from vtc_flows.cli.lazy import BAD_INPUT, FAILED
-from vtc_flows.cli.results import SITES_FOLDER, require_table, write_record, write_summary
+from vtc_flows.cli.results import (
+    SITES_FOLDER,
+    require_table,
+    with_own_names,
+    write_record,
+    write_summary,
+)
 from vtc_flows.cli.run import open_prepared
 from vtc_flows.errors import InputError, VtcFlowsError
 from vtc_flows.plots.strain import strain_figure
@@ -103,13 +109,15 @@ def strain(
     database = open_prepared(machine) if given["store"] else None
     key = machine.mp_api_key
     todo = plan(structures, elements, settings, mp_api_key=key.get_secret_value() if key else "")
+    folder: Path = given["out"].absolute()
+    todo = with_own_names(todo, folder, database)
     print_remarks(task.record for task in todo.tasks)
     studies, problems = _studies(
-        [StrainPlan(task.record, task.element, axis, strains, settings) for task in todo.tasks]
+        [StrainPlan(task.record, task.element, axis, strains, settings) for task in todo.tasks],
+        folder,
     )
     problems = [*todo.problems, *problems]
     print_problems(problems)
-    folder: Path = given["out"].absolute()
     results = _Results(studies, folder, database, sams_settings, given["plot"], given["as_json"])
     if studies:
         require_writable(folder)
@@ -127,7 +135,7 @@ class _Study:
 
 
 def _studies(
-    plans: Sequence[StrainPlan],
+    plans: Sequence[StrainPlan], folder: Path
 ) -> tuple[list[_Study], list[tuple[str, VtcFlowsError]]]:
     """Return the studies that can be made, and why others cannot."""
     studies: list[_Study] = []
@@ -135,6 +143,7 @@ def _studies(
     for each in plans:
         try:
             found = plan_records(each.crystals(), [each.element], each.settings_at_strain)
+            found = with_own_names(found, folder)
         except VtcFlowsError as error:
             problems.append((each.record.source, error))
             continue
@@ -190,10 +199,13 @@ class _Results:
         if isinstance(outcome, VtcFlowsError):
             self._problems.append((study.plan.record.source, outcome))
         else:
-            records[value] = outcome
-            for record in outcome:
-                write_record(self.folder, record, plot=False)
-            write_summary(self.folder, outcome)
+            try:
+                for record in outcome:
+                    write_record(self.folder, record, plot=False)
+                write_summary(self.folder, outcome)
+                records[value] = outcome
+            except InputError as error:  # another crystal has got the name in the meantime
+                self._problems.append((study.plan.record.source, error))
         if not missing and records:
             for made in strain_studies(study.plan, records, self.sams_settings):
                 self._keep(made)
@@ -228,7 +240,10 @@ class _Results:
         if self.plot:
             write_whole(path.with_suffix(".png"), png(strain_figure(study)))
         if self.database is not None:
-            save_study(self.database, study)
+            try:
+                save_study(self.database, study)
+            except InputError as error:
+                self._problems.append((study.provenance.source, error))
         _print(study, as_json=self.as_json)
 
 

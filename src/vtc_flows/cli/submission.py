@@ -14,10 +14,13 @@ from vtc_flows.cli.display import say
 from vtc_flows.cli.lazy import BAD_INPUT
 from vtc_flows.cli.options import Command
 from vtc_flows.cli.selection import crystals, selection
+from vtc_flows.crystal.sources import StructureRecord
 from vtc_flows.errors import EngineNotFoundError, InputError, VtcFlowsError
 from vtc_flows.feff.registry import create_engine
+from vtc_flows.schemas import require_same_crystal
 from vtc_flows.settings import VtcSettings, load_settings
 from vtc_flows.stores.connection import MongoDatabase, open_database, server_of
+from vtc_flows.workflow.analysis import structure_dict
 from vtc_flows.workflow.flows import PolarizedXesFlowMaker
 from vtc_flows.workflow.jobs import SiteXesMaker
 from vtc_flows.workflow.launchpad import open_launchpad, prepare_database
@@ -25,6 +28,7 @@ from vtc_flows.workflow.materials import Selection, select
 from vtc_flows.workflow.submission import (
     Submission,
     Submitted,
+    crystal_of_workflow,
     prepare_submission,
     submit,
     to_workflow,
@@ -72,7 +76,8 @@ def workflow(output: Path, **given: Any) -> None:
     Write FireWorks workflows, one for each crystal, as `lpad add` takes them.
 
     STRUCTURE is a file (CIF, POSCAR, JSON, JSON lines, also .gz) or a Materials Project id. The
-    names of the files written are printed.
+    names of the files written are printed. A file of another crystal is not replaced by one of the
+    same name.
 
     Exit code 2: an input could not be used; the others are written.
     """
@@ -82,6 +87,8 @@ def workflow(output: Path, **given: Any) -> None:
     for submission in run.submissions():
         if format_ is None:
             path = output / file_name(submission.record.material_id, ".json")
+            if not run.is_free(path, submission.record):
+                continue
         elif names:
             raise InputError(
                 f"{output} takes one crystal, and holds {names[0]}'s now: name a folder for several"
@@ -159,6 +166,22 @@ class _Run:
                 self.on_problem(record.source, error)
             if submission.flows:
                 yield submission
+
+    def is_free(self, path: Path, record: StructureRecord) -> bool:
+        """Say whether a file may be written for a crystal: it is not another one's of its name."""
+        there = crystal_of_workflow(path)
+        try:
+            require_same_crystal(
+                record.material_id,
+                structure_dict(record.structure),
+                record.source,
+                [there] if there is not None else [],
+                advice="rename the file, or choose another --output",
+            )
+        except InputError as error:
+            self.on_problem(record.source, error)
+            return False
+        return True
 
     def finish(self) -> None:
         """End with the right exit code."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -143,6 +144,18 @@ def atomic_numbers(structure: Structure) -> IntArray:
     # the only species of each site; Site.specie does the same at four times the cost
     species = (next(iter(site.species)) for site in structure)
     return np.fromiter((kind.Z for kind in species), dtype=np.int64, count=len(structure))
+
+
+def as_symbols(elements: str | Iterable[str]) -> list[str]:
+    """
+    Return symbols of elements that were given one by one, or as one.
+
+    Examples
+    --------
+    >>> as_symbols("Ti"), as_symbols(("Ti", "Fe"))
+    (['Ti'], ['Ti', 'Fe'])
+    """
+    return [elements] if isinstance(elements, str) else list(elements)
 
 
 def absorbers(structure: Structure) -> list[str]:

@@ -65,7 +65,7 @@ class StructureRecord:
 
 
 def load_structures(
-    specs: Sequence[str | Path],
+    specs: str | Path | Sequence[str | Path],
     *,
     mp_api_key: str | None = None,
     on_problem: Problem | None = None,
@@ -75,7 +75,7 @@ def load_structures(
 
     Parameters
     ----------
-    specs : sequence of str or Path
+    specs : str, Path or sequence of them
         Paths (see `ACCEPTED_KINDS`) or ids such as ``mp-2657``. A file of that name goes before
         the id. JSON may hold a pymatgen structure, a record with "structure" and "material_id" or
         "id", or a list of them; JSON lines are read one at a time.
@@ -92,7 +92,7 @@ def load_structures(
     Raises
     ------
     InputError
-        If a path does not exist or is of no known kind.
+        If a path does not exist or is of no known kind, or a spec is no text and no path.
     StructureError
         If a file cannot be read; for a CIF also if it holds more than one structure, as nothing
         says which is meant.
@@ -101,7 +101,12 @@ def load_structures(
     ConfigurationError
         If an id is given and no key for the Materials Project is configured.
     """
-    for spec in specs:
+    for spec in [specs] if isinstance(specs, str | Path) else specs:
+        if not isinstance(spec, str | Path):
+            raise InputError(
+                f"{spec!r} is a {type(spec).__name__}: give the name of a file, or an id of the "
+                'Materials Project as "mp-2657"'
+            )
         path = Path(spec)
         if path.is_file():
             yield from _read(path, on_problem or _raise)

@@ -72,12 +72,16 @@ class EngineFacts:
         The version it states.
     sha256 : str
         Digest of the file that made the potentials.
+    revision : int
+        Of what this package, or the package of an engine of one's own, does with the program: its
+        steering and its physics. It rises whenever the numbers may change.
     """
 
     name: str
     route: str
     version: str
     sha256: str
+    revision: int = 1
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,7 @@ class Engine(Protocol):
         """The engine's name in documents."""
 
     def identity(self) -> str:
-        """Return a text that differs whenever results may differ: program, version, digest."""
+        """Return a text that differs whenever results may differ: program, digest, revision."""
 
     def run(
         self,

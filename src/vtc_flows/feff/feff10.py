@@ -61,7 +61,7 @@ from vtc_flows.feff.feff10_programs import (
 )
 from vtc_flows.feff.feff10_valence import valence_spectra
 from vtc_flows.feff.recovery import FEFF10_LADDER, Step, recover
-from vtc_flows.feff.run_folder import require_scratch, run_folder
+from vtc_flows.feff.run_folder import require_scratch, run_folder, watched_scratch
 from vtc_flows.feff.site_input import FEFF10_LIMITS, SiteInput
 from vtc_flows.feff.valence_bottom import wider_grid
 from vtc_flows.feff.verdict import require_good
@@ -69,6 +69,10 @@ from vtc_flows.feff.watch import Progress, silent
 from vtc_flows.physics.tensors import from_polarizations
 from vtc_flows.schemas import XesSettings
 from vtc_flows.settings import VtcSettings
+
+#: To be raised with every change of the input, the order of programs or the reading of their files
+#: that may change a number: what an older one made is computed anew. Version 0.1.0 began with 1.
+REVISION = 2
 
 FloatArray = NDArray[np.float64]
 
@@ -149,11 +153,11 @@ class Feff10Engine:
     @property
     def facts(self) -> EngineFacts:
         """Provenance of what this engine makes."""
-        return EngineFacts(self.name, "executables", _VERSION, self._installation.sha256)
+        return EngineFacts(self.name, "executables", _VERSION, self._installation.sha256, REVISION)
 
     def identity(self) -> str:
-        """Return engine and the digest of its programs."""
-        return f"{self.name}/{self._installation.sha256}"
+        """Return engine, revision and the digest of its programs."""
+        return f"{self.name}/{REVISION}/{self._installation.sha256}"
 
     def run(
         self,
@@ -236,10 +240,9 @@ class Feff10Engine:
             self.facts,
         )
         try:
-            return run.spectra()
+            with watched_scratch(folder, FEFF_INP):
+                return self._spectra(run, folder)
         except EngineError as error:
-            if isinstance(error, EngineOutputError):
-                require_space(folder)  # a file that is cut off may be a disk that is full
             error.input_text = run.input_text
             if run.runner.last_log is not None:
                 error.log_tail = error.log_tail or log_tail(run.runner.last_log)
@@ -247,6 +250,13 @@ class Feff10Engine:
         finally:
             for program, seconds in run.runner.cpu_s.items():
                 spent[program] = spent.get(program, 0.0) + seconds
+
+    def _spectra(self, run: _Run, folder: Path) -> list[SiteSpectrum]:
+        try:
+            return run.spectra()
+        except EngineOutputError:
+            require_space(folder)  # a file that is cut off may be a disk that is full
+            raise
 
 
 class _Run:

@@ -29,7 +29,7 @@ from vtc_flows.feff.discovery import Feff8lInstallation, find_feff8l
 from vtc_flows.feff.engine import EngineFacts, ScfFacts, SiteSpectrum
 from vtc_flows.feff.processes import children_cpu_s
 from vtc_flows.feff.recovery import FEFF8L_LADDER, Step, recover
-from vtc_flows.feff.run_folder import require_scratch, run_folder
+from vtc_flows.feff.run_folder import require_scratch, run_folder, watched_scratch
 from vtc_flows.feff.site_input import FEFF8L_LIMITS, SiteInput
 from vtc_flows.feff.supervise import log_tail, run_worker
 from vtc_flows.feff.valence_bottom import bottom_from_fields
@@ -38,6 +38,10 @@ from vtc_flows.feff.watch import Progress, silent
 from vtc_flows.feff.worker import PROGRAM_FILE, SITE_FILE, SPECTRA_FILE
 from vtc_flows.schemas import XesSettings
 from vtc_flows.settings import VtcSettings
+
+#: To be raised with every change of the steering, the verdict or the multiple scattering that may
+#: change a number: what an older one made is computed anew. Version 0.1.0 began with 1.
+REVISION = 2
 
 Route = Literal["library", "executables"]
 
@@ -95,11 +99,11 @@ class Feff8lEngine:
     def facts(self) -> EngineFacts:
         """Provenance of what this engine makes."""
         found = self._installation
-        return EngineFacts(self.name, self._route, found.version, found.sha256)
+        return EngineFacts(self.name, self._route, found.version, found.sha256, REVISION)
 
     def identity(self) -> str:
-        """Return engine, route and the digest of FEFF's file."""
-        return f"{self.name}/{self._route}/{self._installation.sha256}"
+        """Return engine, revision, route and the digest of FEFF's file."""
+        return f"{self.name}/{REVISION}/{self._route}/{self._installation.sha256}"
 
     def run(
         self,
@@ -170,16 +174,20 @@ class Feff8lEngine:
     def _attempt(self, site: SiteInput, folder: Path, progress: Progress) -> list[SiteSpectrum]:
         text = site.to_json()
         try:
+            with watched_scratch(folder, SITE_FILE):
+                self._write_input(folder, text)
+                told = run_worker(folder, timeout_s=self._timeout_s, progress=progress)
+                return self._spectra(site, folder, told)
+        except EngineError as error:
+            error.input_text = text
+            raise
+
+    def _write_input(self, folder: Path, text: str) -> None:
+        try:
             (folder / SITE_FILE).write_text(text)
             (folder / PROGRAM_FILE).write_text(json.dumps(self._program()))
         except OSError as error:
             raise StorageError(f"{folder} cannot be written: {error.strerror}") from error
-        try:
-            told = run_worker(folder, timeout_s=self._timeout_s, progress=progress)
-            return self._spectra(site, folder, told)
-        except EngineError as error:
-            error.input_text = text
-            raise
 
     def _program(self) -> dict[str, Any]:
         found = self._installation

@@ -23,6 +23,7 @@ from types import MappingProxyType
 from typing import Any, Generic, Literal, TypeVar
 
 from vtc_flows.errors import Attempt, ClusterError, EngineError, StorageError
+from vtc_flows.feff.run_folder import watched_scratch
 from vtc_flows.feff.site_input import FEFF8L_LIMITS, Limits, ScfControl, SiteInput
 
 # Custodian, when it is imported, starts to report to the address in this variable, which belongs to
@@ -48,6 +49,7 @@ REMEDIES: Mapping[str, Remedy] = MappingProxyType(
         "crash": "ladder",
         "error_file": "ladder",
         "killed": "again",
+        "scratch_lost": "again",
         "output_missing": "again",
         "output_stale": "again",
         "output_truncated": "again",
@@ -271,7 +273,12 @@ def recover(
     except OSError as error:
         if tries.stopped_by is not None:  # custodian's log of it failed in its turn
             raise tries.stopped_by from None
-        raise StorageError(f"{folder} cannot be written: {error.strerror}") from error
+        if folder.exists():
+            raise StorageError(f"{folder} cannot be written: {error.strerror}") from error
+        # somebody removed the folder, and only the log of what is known already is lost with it
+        if not tries.has_result():
+            assert tries.failure is not None
+            raise _final(tries.failure, tries.failed, None) from tries.failure
     return tries.result()
 
 
@@ -306,17 +313,20 @@ class _Tries(Generic[T]):
         self.failure = None
         try:
             folder = self._try_folder()
+            _make(folder, exist_ok=False)
             try:
-                folder.mkdir(parents=True)
-            except OSError as error:
-                raise StorageError(f"{folder} cannot be made: {error.strerror}") from error
-            self._values.append(self._attempt(self._site, folder))
-        except EngineError as error:
-            self.failure = error
-            self.failed.append(Attempt(self._name, error.reason, error.message))
+                with watched_scratch(folder):
+                    self._values.append(self._attempt(self._site, folder))
+            except EngineError as error:
+                self.failure = error
+                self.failed.append(Attempt(self._name, error.reason, error.message))
+            _make(self._folder)  # custodian's log goes there, also where somebody removed it
         except BaseException as error:
             self.stopped_by = error
             raise
+
+    def has_result(self) -> bool:
+        return bool(self._values)
 
     def result(self) -> Recovered[T]:
         (value,) = self._values
@@ -354,6 +364,13 @@ class _Tries(Generic[T]):
 
     def _try_folder(self) -> Path:
         return self._folder / f"try-{len(self.failed) + 1}"
+
+
+def _make(folder: Path, *, exist_ok: bool = True) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=exist_ok)
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be made: {error.strerror}") from error
 
 
 class _OneTry(Job):
@@ -418,9 +435,9 @@ class ScfHandler(_Handler):
 
 
 class CrashHandler(_Handler):
-    """The program died, or was ended from outside."""
+    """The program died, was ended from outside, or lost its folder."""
 
-    reasons = frozenset({"crash", "error_file", "killed"})
+    reasons = frozenset({"crash", "error_file", "killed", "scratch_lost"})
 
 
 class OutputHandler(_Handler):

@@ -15,7 +15,29 @@ BUILT_IN = {
     "feff10": "vtc_flows.feff.feff10:from_settings",
 }
 
+_NAME = re.compile(r"[A-Za-z0-9_.]+")
 _IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def current_revision(name: str) -> int:
+    """
+    Return the revision of an engine: what its module calls ``REVISION``, 1 where there is none.
+
+    Parameters
+    ----------
+    name : str
+        As of `create_engine`; the files of its program need not be on this machine.
+
+    Examples
+    --------
+    >>> current_revision("feff8l") > 1, current_revision("no_such_module:make")
+    (True, 1)
+    """
+    module_name, _, _ = BUILT_IN.get(name, name).partition(":")
+    try:
+        return int(getattr(importlib.import_module(module_name), "REVISION", 1))
+    except (ImportError, ValueError):  # a worker has it, or nobody
+        return 1
 
 
 def create_engine(name: str, settings: VtcSettings) -> Engine:
@@ -52,4 +74,10 @@ def create_engine(name: str, settings: VtcSettings) -> Engine:
         raise ConfigurationError(f"{place} makes no engine: {error}") from error
     if not callable(getattr(engine, "run", None)):
         raise ConfigurationError(f"{place} makes no engine but a {type(engine).__name__}")
+    called = getattr(engine, "name", None)
+    if not isinstance(called, str) or not _NAME.fullmatch(called):
+        raise ConfigurationError(
+            f"the engine of {place} is called {called!r}, which ids cannot hold: give it a name of "
+            "letters, digits, points and _"
+        )
     return engine

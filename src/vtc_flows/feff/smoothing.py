@@ -1,14 +1,14 @@
 """
 Two places at which FEFF 8.5L's numbers are not those of its own theory, made smooth.
 
-* Phase shifts of high l within an eV or more of the interstitial level are set to zero, because they
-  are tiny there. The scattering they stand for is not: t_l falls as p^(2l+1) while the propagators
-  between such states grow as its inverse. So the spectrum jumps at the rims of that stretch, by up
-  to 0.5 % of its maximum. t_l / p^(2l+1) is smooth through it and is interpolated.
-* Where the dipole matrix element of the absorber passes through zero, its cross section is the small
-  difference of large numbers, and what their integration leaves is a pole with a negative weight: a
-  level that would absorb where it should emit, a hole of 1 % in the spectrum. It is fitted, with a
-  polynomial beside it, and taken out.
+* Phase shifts of high l within an eV or more of the interstitial level are set to zero, because
+  they are tiny there. The scattering they stand for is not: t_l falls as p^(2l+1) while the
+  propagators between such states grow as its inverse. So the spectrum jumps at the rims of that
+  stretch, by up to 0.5 % of its maximum. t_l / p^(2l+1) is smooth through it and is interpolated.
+* Where the dipole matrix element of the absorber passes through zero, its cross section is the
+  small difference of large numbers, and what their integration leaves is a pole with a negative
+  weight: a level that would absorb where it should emit, a hole of 1 % in the spectrum. It is
+  fitted, with a polynomial beside it, and taken out.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _PROMINENCE = 0.05
 _BESIDE_EV = 0.9
 #: Half the stretch that is fitted beyond the outermost pole (eV), and the polynomial beside it.
 _REACH_EV, _DEGREE = 3.0, 5
-#: What fitted poles must be: near to where they were looked for (eV), real, and that much better than
-#: one pole less.
+#: What fitted poles must be: near to where they were looked for (eV), real, and that much better
+#: than one pole less.
 _SAME_PLACE_EV, _REAL, _BETTER = 0.7, 0.3, 3.0
 
 
@@ -121,12 +121,13 @@ def _fit(
 
     def solved(poles: FloatArray) -> tuple[Complex, Complex]:
         design = np.concatenate([smooth, 1 / (line[:, None] - poles)], axis=1)
-        factors = np.linalg.lstsq(design, values, rcond=None)[0]
+        factors: Complex = np.linalg.lstsq(design, values, rcond=None)[0].astype(complex)
         return factors[_DEGREE + 1 :], design @ factors - values
 
     def deviation(poles: FloatArray) -> FloatArray:
         _, rest = solved(poles)
-        return np.concatenate([rest.real, rest.imag]) / np.abs(values).max()
+        parts: FloatArray = np.concatenate([rest.real, rest.imag]) / np.abs(values).max()
+        return parts
 
     best: list[tuple[float, complex]] = []
     least = float(np.linalg.norm(deviation(np.array([]))))

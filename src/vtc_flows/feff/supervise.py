@@ -14,8 +14,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from vtc_flows import errors
 from vtc_flows.errors import EngineCrashError, EngineError, EngineTimeoutError, StorageError
@@ -59,19 +61,20 @@ def run_worker(run_dir: Path, *, timeout_s: float, progress: Progress) -> dict[s
     EngineError
         What the worker itself reported, as the class it named.
     """
-    read_end, write_end = os.pipe()
-    with (run_dir / LOG_FILE).open("wb") as log, os.fdopen(read_end, "rb", buffering=0) as events:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "vtc_flows.feff.worker", str(run_dir), str(write_end)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=run_dir,
-            env={**os.environ, **ONE_THREAD},
-            pass_fds=[write_end],
-            start_new_session=True,  # an interrupt is ours to handle, then ours to pass on
-        )
-        os.close(write_end)
+    with (run_dir / LOG_FILE).open("wb") as log, _pipe() as (events, write_end):
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "vtc_flows.feff.worker", str(run_dir), str(write_end)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=run_dir,
+                env={**os.environ, **ONE_THREAD},
+                pass_fds=[write_end],
+                start_new_session=True,  # an interrupt is ours to handle, then ours to pass on
+            )
+        finally:
+            os.close(write_end)  # also where the folder is gone and nothing starts
         try:
             last = _listen(events, deadline=time.monotonic() + timeout_s, progress=progress)
             process.wait(timeout=30)
@@ -86,6 +89,14 @@ def run_worker(run_dir: Path, *, timeout_s: float, progress: Progress) -> dict[s
     if last.get("event") == "finished":
         return last
     raise _failure(last, process.returncode, run_dir)
+
+
+@contextmanager
+def _pipe() -> Iterator[tuple[IO[bytes], int]]:
+    """Give the end to read from, which is closed at the end, and the one to write into."""
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end, "rb", buffering=0) as events:
+        yield events, write_end
 
 
 def log_tail(run_dir: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vtc_flows.schemas.crystals import KnownCrystal, require_same_crystal, same_crystal
 from vtc_flows.schemas.documents import (
     AttemptDoc,
     EngineProvenance,
@@ -32,6 +33,7 @@ __all__ = [
     "FailedSite",
     "FeatureRecord",
     "Features",
+    "KnownCrystal",
     "LevelDoc",
     "MaterialDoc",
     "Matrix3",
@@ -50,6 +52,8 @@ __all__ = [
     "Units",
     "ValenceBottomDoc",
     "XesSettings",
+    "require_same_crystal",
+    "same_crystal",
     "settings_hash",
     "short_hash",
     "utc_now",

@@ -7,7 +7,7 @@ B - A.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -157,6 +157,9 @@ class RecordComparison(_Document):
     package_version: str
     created_at: str
     source: str = Field(description="Where the structure was read from.")
+    structure: dict[str, Any] | None = Field(
+        default=None, description="As used (pymatgen); None in documents of version 0.1.0."
+    )
 
     @model_validator(mode="after")
     def _failed_site_makes_it_incomplete(self) -> RecordComparison:

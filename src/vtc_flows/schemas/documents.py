@@ -48,6 +48,11 @@ class EngineProvenance(_Document):
     route: str = Field(description="How it was used: library or executables.")
     version: str
     sha256: str = Field(description="Digest of the file that made the potentials.")
+    revision: int = Field(
+        default=1,
+        ge=1,
+        description="Of the steering and the physics of this package; 1 in documents without it.",
+    )
 
 
 class Provenance(_Document):

@@ -8,29 +8,37 @@ from typing import Any
 
 from pymongo import ReplaceOne
 
-from vtc_flows.schemas import MaterialDoc
+from vtc_flows.errors import InputError
+from vtc_flows.schemas import MaterialDoc, require_same_crystal
 from vtc_flows.stores.collections import MATERIALS, utc_stamp
 from vtc_flows.stores.connection import MongoDatabase, database_errors
+from vtc_flows.stores.crystals import known_crystals
 
 _BATCH = 200
 
 
 @dataclass
 class Imported:
-    """How many materials were new, changed, or there already."""
+    """How many materials were new, changed, or there already; and which were refused, and why."""
 
     new: int = 0
     changed: int = 0
     unchanged: int = 0
+    refused: tuple[InputError, ...] = ()
 
     def __add__(self, other: Imported) -> Imported:
         """Return the sums."""
         return Imported(
-            self.new + other.new, self.changed + other.changed, self.unchanged + other.unchanged
+            self.new + other.new,
+            self.changed + other.changed,
+            self.unchanged + other.unchanged,
+            self.refused + other.refused,
         )
 
 
-def save_materials(database: MongoDatabase, materials: Sequence[MaterialDoc]) -> Imported:
+def save_materials(
+    database: MongoDatabase, materials: Sequence[MaterialDoc], *, replace: bool = False
+) -> Imported:
     """
     Write materials by their ids; one that is there already keeps its time stamp.
 
@@ -39,12 +47,17 @@ def save_materials(database: MongoDatabase, materials: Sequence[MaterialDoc]) ->
     database : Database
     materials : sequence of MaterialDoc
         Some hundreds at a time; each id once.
+    replace : bool
+        Put crystals also in the place of other ones with their ids, which are else refused.
 
     Raises
     ------
     StorageError
         If the database is away or refuses.
     """
+    refused: list[InputError] = []
+    if not replace:
+        materials, refused = _with_own_ids(database, materials)
     documents = {material.material_id: material.model_dump(mode="json") for material in materials}
     collection = database[MATERIALS.name]
     with database_errors(database):
@@ -69,7 +82,29 @@ def save_materials(database: MongoDatabase, materials: Sequence[MaterialDoc]) ->
                 ordered=False,
             )
     new = len(documents.keys() - known.keys())
-    return Imported(new, len(changed) - new, len(documents) - len(changed))
+    return Imported(new, len(changed) - new, len(documents) - len(changed), tuple(refused))
+
+
+def _with_own_ids(
+    database: MongoDatabase, materials: Sequence[MaterialDoc]
+) -> tuple[list[MaterialDoc], list[InputError]]:
+    """Return the materials whose ids are no other crystal's, and what is wrong with the rest."""
+    known = known_crystals(database, [each.material_id for each in materials])
+    kept: list[MaterialDoc] = []
+    refused: list[InputError] = []
+    for each in materials:
+        try:
+            require_same_crystal(
+                each.material_id,
+                each.structure,
+                each.source,
+                known.get(each.material_id, ()),
+                advice="rename the file, or add --replace to put it in the other's place",
+            )
+            kept.append(each)
+        except InputError as error:
+            refused.append(error)
+    return kept, refused
 
 
 def load_materials(

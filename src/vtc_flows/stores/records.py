@@ -16,9 +16,10 @@ from gridfs import GridFS
 from pymongo.errors import DuplicateKeyError
 
 from vtc_flows.errors import StorageError
-from vtc_flows.schemas import SamsRecord
+from vtc_flows.schemas import SamsRecord, require_same_crystal, same_crystal
 from vtc_flows.stores.collections import SAMS, utc_stamp
 from vtc_flows.stores.connection import MongoDatabase, database_errors
+from vtc_flows.stores.crystals import ADVICE, known_crystals
 
 #: What of a site is too long for a document.
 ARRAYS = ("energy_ev", "tensor", "background")
@@ -39,23 +40,28 @@ def save_record(database: MongoDatabase, record: SamsRecord) -> bool:
     Returns
     -------
     bool
-        False if it was left out: an incomplete record does not replace a complete one of the same
-        crystal.
+        False if it was left out: see `is_better`.
 
     Raises
     ------
     StorageError
         If the database is away or refuses.
+    InputError
+        If its material's id is another crystal's.
     """
     document = record.model_dump(mode="json")
+    _require_its_crystal(database, document)
     with database_errors(database):
         blobs = GridFS(database, _BLOBS)
         for site in document["sites"]:
             for key in ARRAYS:
                 site[key] = put_array(blobs, site[key], record.record_id)
-    saved = save_document(database, document)
-    if not saved:
-        remove_arrays(database, references(document), owner=record.record_id)
+    saved = False
+    try:
+        saved = save_document(database, document)
+    finally:
+        if not saved:
+            remove_arrays(database, references(document), owner=record.record_id)
     return saved
 
 
@@ -80,7 +86,11 @@ def save_document(database: MongoDatabase, document: Mapping[str, Any]) -> bool:
                     return True
                 except DuplicateKeyError:  # another writer was faster
                     continue
-            if _is_better(old, document):
+            if not same_crystal(
+                old["provenance"]["structure"], document["provenance"]["structure"]
+            ):
+                _require_its_crystal(database, document)
+            if is_better(old, document):
                 return False
             # only what was looked at is replaced: two writers do not undo each other's work
             looked_at = {"_id": old["_id"], "last_updated": old["last_updated"]}
@@ -124,11 +134,62 @@ def load_records(
             yield SamsRecord.model_validate(document)
 
 
-def _is_better(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    return (
-        (old["state"], new["state"]) == ("complete", "incomplete")
-        and old["provenance"]["structure"] == new["provenance"]["structure"]
-    )  # fmt: skip
+def is_better(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """
+    Say whether a record that is there is worth more than a new one of the same crystal.
+
+    A newer revision of the engine is worth more than an older one, whatever came of it: what was
+    mended in between is wrong in the older one. Otherwise a complete record is worth more than an
+    incomplete one.
+
+    Parameters
+    ----------
+    old, new : mapping
+        Records as they stand in the database.
+    """
+    if not same_crystal(old["provenance"]["structure"], new["provenance"]["structure"]):
+        return False
+    before, now = _revision(old), _revision(new)
+    if before is not None and now is not None and before != now:
+        return before > now
+    return (old["state"], new["state"]) == ("complete", "incomplete")
+
+
+def _require_its_crystal(database: MongoDatabase, record: Mapping[str, Any]) -> None:
+    """Refuse a record of another crystal than the one that has the id of its material."""
+    name, provenance = record["material_id"], record["provenance"]
+    require_same_crystal(
+        name,
+        provenance["structure"],
+        provenance["source"],
+        known_crystals(database, [name]).get(name, ()),
+        advice=ADVICE,
+    )
+
+
+def oldest_revision(documents: Iterable[Mapping[str, Any]]) -> int:
+    """
+    Return the lowest revision of the engines behind documents with a provenance.
+
+    Examples
+    --------
+    >>> two = [{"provenance": {"engine": {"revision": 2}}}, {"provenance": {"engine": {}}}]
+    >>> oldest_revision(two[:1]), oldest_revision(two)
+    (2, 1)
+    """
+    found = _revisions(documents)
+    return min(found) if found else 1
+
+
+def _revisions(documents: Iterable[Mapping[str, Any]]) -> list[int]:
+    engines = ((each.get("provenance") or {}).get("engine") for each in documents)
+    return [engine.get("revision", 1) for engine in engines if engine is not None]
+
+
+def _revision(record: Mapping[str, Any]) -> int | None:
+    """Return the revision behind a record; where it has no spectrum, that which failed last."""
+    own = _revisions([record]) or _revisions(record.get("failures", ()))
+    return max(own, default=None)
 
 
 def put_array(blobs: GridFS, array: Any, owner: str) -> dict[str, str]:

@@ -35,13 +35,21 @@ class Claim:
     fms_atoms: int
     settings_hash: str
     structure_hash: str
+    revision: int = 1
+    source: str = ""
 
     @property
     def key(self) -> str:
-        """What is claimed; the crystal itself is compared and does not belong to it."""
-        return (
+        """
+        What is claimed; the crystal itself is compared and does not belong to it.
+
+        The engine's revision does: what an older one was to compute is not done. Claims of the
+        first revision are called as they were when there was no other.
+        """
+        name = (
             f"{self.material_id}|{self.element}|{self.engine}|{self.fms_atoms}|{self.settings_hash}"
         )
+        return name if self.revision == 1 else f"{name}|revision {self.revision}"
 
 
 def make_claims(

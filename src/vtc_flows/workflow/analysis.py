@@ -11,10 +11,8 @@ from pymatgen.core.structure import Structure
 
 from vtc_flows import __version__
 from vtc_flows.crystal.features import StructureFeatures, features_by_element
-from vtc_flows.crystal.sites import SiteOrbit
-from vtc_flows.errors import InputError
+from vtc_flows.crystal.sites import SiteOrbit, as_symbols
 from vtc_flows.schemas import (
-    EngineProvenance,
     FailedSite,
     FeatureRecord,
     Features,
@@ -30,6 +28,12 @@ from vtc_flows.schemas import (
     short_hash,
     utc_now,
 )
+from vtc_flows.workflow.agreement import Subject, agreed
+from vtc_flows.workflow.arguments import (
+    require_material_id,
+    require_structure,
+    require_window,
+)
 from vtc_flows.workflow.evaluation import Crystal, evaluate, matrix
 
 
@@ -43,6 +47,7 @@ def sams_records(
     *,
     source: str = "",
     engine: str = "unknown",
+    size: int | None = None,
 ) -> list[SamsRecord]:
     """
     Make the records of an element, one for each FMS size.
@@ -58,47 +63,62 @@ def sams_records(
     sites : sequence of SiteXesDoc or None
         One for each orbit, in the order of `site_orbits`; None where a job gave nothing.
     settings : XesSettings
-        What was asked of the engine.
+        What was asked of the engine; it counts only where no site tells what it was computed with.
     sams_settings : SamsSettings
         Window, broadening, moments.
     source : str
         Where the structure comes from.
     engine : str
         Name of the engine, where no site tells it.
+    size : int, optional
+        The only cluster size that is wanted; all that the sites have if not given.
 
     Returns
     -------
     list of SamsRecord
-        In the order of ``settings.fms_atoms``. SAMS needs the spectra of all sites: if one is
-        missing, the record says which and why, and holds no SAMS.
+        By rising cluster size. SAMS needs the spectra of all sites: if one is missing, the record
+        says which and why, and holds no SAMS.
+
+    Raises
+    ------
+    InputError
+        If the sites make no record together; see `vtc_flows.workflow.agreement`.
+    WindowError
+        If the window reaches beyond the grid that they were computed on.
     """
     crystal = Crystal.of(structure, element, sams_settings)
     features = crystal.features
-    if len(sites) != len(features.orbits):
-        raise InputError(
-            f"{len(sites)} sites were given for the {len(features.orbits)} orbits of {element}"
-        )
+    content = structure_dict(structure)
+    common = agreed(
+        Subject(content, element, material_id),
+        features.orbits,
+        sites,
+        settings if size is None else settings.for_size(size),
+        engine=engine,
+        size=size,
+    )
+    settings, engine = common.settings, common.engine
+    if any(document is not None and document.spectra for document in sites):
+        require_window(settings, sams_settings.window_ev)
     failures = [
         failure
         for orbit, document in zip(features.orbits, sites, strict=True)
         if (failure := _failure(structure, orbit, document, settings, source)) is not None
     ]
-    engine = next((document.engine for document in sites if document is not None), engine)
     records = []
-    for size in settings.fms_atoms:
-        one_size = settings.for_size(size)
+    for n_atoms in settings.fms_atoms:
+        one_size = settings.for_size(n_atoms)
         digest = settings_hash(one_size, sams_settings)
-        spectra = [_of_size(document, size) for document in sites]
-        found = [spectrum for spectrum in spectra if spectrum is not None]
+        spectra = [_of_size(document, n_atoms) for document in sites]
         evaluated = evaluate(crystal, spectra, sams_settings)
-        record_id = RecordId(material_id, element, engine, size, short_hash(digest))
+        record_id = RecordId(material_id, element, engine, n_atoms, short_hash(digest))
         records.append(
             SamsRecord(
                 record_id=str(record_id),
                 material_id=material_id,
                 element=element,
                 engine=engine,
-                fms_atoms=size,
+                fms_atoms=n_atoms,
                 state="incomplete" if failures else "complete",
                 settings=one_size,
                 sams_settings=sams_settings,
@@ -112,11 +132,11 @@ def sams_records(
                 features=features_document(features),
                 provenance=Provenance(
                     package_version=__version__,
-                    engine=_common_engine(found),
+                    engine=common.provenance,
                     settings_hash=digest,
                     created_at=utc_now(),
                     source=source,
-                    structure=structure_dict(structure),
+                    structure=content,
                 ),
             )
         )
@@ -125,7 +145,7 @@ def sams_records(
 
 def feature_records(
     structure: Structure,
-    elements: Sequence[str],
+    elements: str | Sequence[str],
     material_id: str,
     sams_settings: SamsSettings,
     *,
@@ -139,9 +159,11 @@ def feature_records(
     StructureError
         If the structure cannot be used.
     """
+    require_structure(structure)
+    require_material_id(material_id)
     found = features_by_element(
         structure,
-        elements,
+        as_symbols(elements),
         exponent=sams_settings.moment_exponent,
         moment_cutoff_angstrom=sams_settings.moment_cutoff_angstrom,
     )
@@ -216,14 +238,6 @@ def _failure(
             structure=structure_dict(structure),
         ),
     )
-
-
-def _common_engine(spectra: Sequence[SpectrumDoc]) -> EngineProvenance | None:
-    """Return the one program behind all spectra; results of several are never mixed."""
-    engines = [spectrum.provenance.engine for spectrum in spectra]
-    if any(engine != engines[0] for engine in engines):
-        raise InputError("the sites' spectra come from different engines and are not mixed")
-    return engines[0] if engines else None
 
 
 def _or_none(value: float) -> float | None:

@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -22,8 +22,15 @@ from maggma.stores import MemoryStore
 from vtc_flows.crystal.clusters import scf_radius
 from vtc_flows.crystal.sites import site_orbits
 from vtc_flows.crystal.sources import StructureRecord
-from vtc_flows.errors import EngineCrashError, StorageError, VtcFlowsError
-from vtc_flows.schemas import SamsRecord, SamsSettings, XesSettings
+from vtc_flows.errors import EngineCrashError, InputError, StorageError, VtcFlowsError
+from vtc_flows.schemas import (
+    KnownCrystal,
+    SamsRecord,
+    SamsSettings,
+    XesSettings,
+    require_same_crystal,
+)
+from vtc_flows.workflow.analysis import structure_dict
 from vtc_flows.workflow.flows import PolarizedXesFlowMaker
 from vtc_flows.workflow.inputs import chosen_elements, load_all
 from vtc_flows.workflow.jobs import SiteXesMaker, site_cluster
@@ -65,7 +72,12 @@ class Plan:
     problems: tuple[tuple[str, VtcFlowsError], ...]
 
 
-def plan(specs: Sequence[str], elements: Sequence[str], settings: XesSettings, **keys: str) -> Plan:
+def plan(
+    specs: str | Sequence[str],
+    elements: str | Sequence[str],
+    settings: XesSettings,
+    **keys: str,
+) -> Plan:
     """
     Find out what there is to do, and what cannot be done, before the long part begins.
 
@@ -86,7 +98,7 @@ def plan(specs: Sequence[str], elements: Sequence[str], settings: XesSettings, *
 
 
 def plan_records(
-    records: Sequence[StructureRecord], elements: Sequence[str], settings: XesSettings
+    records: Sequence[StructureRecord], elements: str | Sequence[str], settings: XesSettings
 ) -> Plan:
     """Find out what there is to do for crystals that were read; see `plan`."""
     tasks: list[Task] = []
@@ -102,6 +114,47 @@ def plan_records(
         except VtcFlowsError as error:
             problems.append((record.source, error))
     return Plan(tuple(tasks), tuple(problems))
+
+
+def refuse_other_crystals(
+    found: Plan, known: Callable[[str], Iterable[KnownCrystal]], *, advice: str
+) -> Plan:
+    """
+    Refuse crystals whose ids are other crystals' where the results are to go.
+
+    Parameters
+    ----------
+    found : Plan
+    known : callable
+        Returns the crystals that have an id there.
+    advice : str
+        What to do instead.
+
+    Returns
+    -------
+    Plan
+        Without the tasks of such crystals, and with the problems.
+    """
+    refused: dict[str, InputError] = {}
+    sources: dict[str, str] = {}
+    for task in found.tasks:
+        record = task.record
+        if record.material_id in sources:
+            continue
+        sources[record.material_id] = record.source
+        try:
+            require_same_crystal(
+                record.material_id,
+                structure_dict(record.structure),
+                record.source,
+                known(record.material_id),
+                advice=advice,
+            )
+        except InputError as error:
+            refused[record.material_id] = error
+    tasks = tuple(task for task in found.tasks if task.record.material_id not in refused)
+    problems = [(sources[name], error) for name, error in refused.items()]
+    return Plan(tasks, (*found.problems, *problems))
 
 
 def keeping_maker(

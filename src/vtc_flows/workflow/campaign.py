@@ -10,6 +10,7 @@ from typing import Any
 
 from fireworks import LaunchPad
 
+from vtc_flows.feff.registry import BUILT_IN, current_revision
 from vtc_flows.stores.collections import JOBS, SAMS
 from vtc_flows.stores.connection import MongoDatabase, database_errors
 from vtc_flows.workflow.lost import count_lost
@@ -37,6 +38,8 @@ class Status:
         Failed sites by reason.
     results : dict of str to int
         Records in the database by state.
+    outdated : int
+        Records made by an older revision of the engine than the one that is here.
     lost : int
         Jobs whose workers have been silent for too long.
     recent_sites : int
@@ -52,6 +55,7 @@ class Status:
     records: dict[str, int]
     failures: dict[str, int]
     results: dict[str, int]
+    outdated: int
     lost: int
     recent_sites: int
     per_hour: float
@@ -86,6 +90,7 @@ def campaign_status(launchpad: LaunchPad, database: MongoDatabase) -> Status:
             records=records,
             failures=_failures(database, sites.get("FIZZLED", 0)),
             results=_count(database, SAMS.name, "$state"),
+            outdated=_count_outdated(database),
             lost=count_lost(launchpad),
             recent_sites=recent,
             per_hour=rate,
@@ -141,6 +146,19 @@ def _states(database: MongoDatabase) -> tuple[dict[str, int], dict[str, int]]:
 def _count(database: MongoDatabase, name: str, what: str) -> dict[str, int]:
     counted = database[name].aggregate([{"$group": {"_id": what, "n": {"$sum": 1}}}])
     return {str(each["_id"]): each["n"] for each in counted}
+
+
+def _count_outdated(database: MongoDatabase) -> int:
+    """Return how many records an older revision of one of our engines made."""
+    return sum(
+        database[SAMS.name].count_documents(
+            {
+                "provenance.engine.name": name,
+                "provenance.engine.revision": {"$not": {"$gte": current_revision(name)}},
+            }
+        )
+        for name in BUILT_IN
+    )
 
 
 def _failures(database: MongoDatabase, n_fizzled: int) -> dict[str, int]:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core.structure import Structure
 
 from vtc_flows import __version__
 from vtc_flows.errors import InputError
@@ -19,7 +18,7 @@ from vtc_flows.physics.deviation import (
     relative_l2,
 )
 from vtc_flows.physics.tensors import POLARIZATIONS
-from vtc_flows.schemas import RecordSite, SamsRecord, SamsSettings, utc_now
+from vtc_flows.schemas import RecordSite, SamsRecord, SamsSettings, same_crystal, utc_now
 from vtc_flows.schemas.comparison import (
     ByPolarization,
     ComparedRecord,
@@ -31,9 +30,6 @@ from vtc_flows.schemas.comparison import (
     SiteFigures,
     TextPair,
 )
-
-#: Structures that agree to this are the same one, written with other digits.
-_SAME_LENGTH_ANGSTROM = 1e-3
 
 #: A SAMS below this is that of an isotropic site (eV^-1/2): nothing is relative to it.
 _NO_SAMS = 1e-6
@@ -159,6 +155,7 @@ def compare_records(a: SamsRecord, b: SamsRecord) -> RecordComparison:
         package_version=__version__,
         created_at=utc_now(),
         source=a.provenance.source,
+        structure=a.provenance.structure,
     )
 
 
@@ -234,27 +231,13 @@ def _failure(index: int, a: SamsRecord, b: SamsRecord) -> str:
 def _require_comparable(a: SamsRecord, b: SamsRecord) -> None:
     if (a.material_id, a.element) != (b.material_id, b.element):
         raise InputError(f"A is a record of {_of_what(a)}, B one of {_of_what(b)}")
-    if not _same_structure(a, b):
+    if not same_crystal(a.provenance.structure, b.provenance.structure):
         raise InputError(
             f"{_of_what(a)}: A and B have different structures of this name, from "
             f"{a.provenance.source or 'a source unknown'} and "
             f"{b.provenance.source or 'a source unknown'}"
         )
     require_same_sams(a.sams_settings, b.sams_settings, _of_what(a))
-
-
-def _same_structure(a: SamsRecord, b: SamsRecord) -> bool:
-    if a.provenance.structure == b.provenance.structure:
-        return True
-    one, other = (Structure.from_dict(record.provenance.structure) for record in (a, b))
-    if [site.species for site in one] != [site.species for site in other]:
-        return False
-    apart = one.frac_coords - other.frac_coords
-    apart -= np.round(apart)
-    return (
-        float(np.abs(one.lattice.matrix - other.lattice.matrix).max()) < _SAME_LENGTH_ANGSTROM
-        and float(np.abs(apart @ one.lattice.matrix).max()) < _SAME_LENGTH_ANGSTROM
-    )
 
 
 def _compared(record: SamsRecord) -> ComparedRecord:

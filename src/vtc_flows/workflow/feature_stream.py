@@ -20,7 +20,7 @@ from typing import Any
 from pymatgen.core.structure import Structure
 
 from vtc_flows.crystal.prototypes import prototype
-from vtc_flows.crystal.sites import absorbers
+from vtc_flows.crystal.sites import absorbers, as_symbols
 from vtc_flows.crystal.sources import StructureRecord
 from vtc_flows.errors import VtcFlowsError
 from vtc_flows.schemas import SamsSettings
@@ -81,7 +81,7 @@ def stream_features(
     elements, workers, on_problem
         See `vtc_flows.workflow.prediction.predict_structures`.
     """
-    job = _Job(settings, tuple(elements) if elements else None)
+    job = _Job(settings, tuple(as_symbols(elements)) if elements else None)
     records = (_as_record(each) for each in structures)
     found = map(job.rows, records) if workers == 1 else _pooled(job, records, workers)
     return _rows(chain.from_iterable(found), on_problem or _raise)

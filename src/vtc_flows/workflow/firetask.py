@@ -27,10 +27,18 @@ from monty.json import MontyEncoder
 
 from vtc_flows.errors import ConfigurationError, StorageError
 from vtc_flows.feff.processes import ONE_THREAD
+from vtc_flows.feff.registry import current_revision
 from vtc_flows.settings import VtcSettings, load_settings
 from vtc_flows.stores.connection import MongoDatabase, open_database
 from vtc_flows.stores.jobs import job_store
-from vtc_flows.stores.records import ARRAYS, references, remove_arrays, save_document
+from vtc_flows.stores.records import (
+    ARRAYS,
+    oldest_revision,
+    references,
+    remove_arrays,
+    save_document,
+)
+from vtc_flows.workflow.jobs import SiteXesMaker
 from vtc_flows.workflow.lost import announce
 
 logger = logging.getLogger(__name__)
@@ -84,7 +92,7 @@ class RunJob(JobFiretask):
     ) -> FWAction:
         before = store.docs_store.query_one({"uuid": job.uuid, "index": job.index}) or {}
         action = FWAction()
-        if not _is_done(store, before):
+        if not _is_done(store, before, _revision(job)):
             self["store"] = store
             action = super().run_task(fw_spec)  # type: ignore[no-untyped-call]
         after = store.docs_store.query_one({"uuid": job.uuid, "index": job.index})
@@ -121,10 +129,22 @@ class RunJob(JobFiretask):
             os._exit(exit_code)
 
 
-def _is_done(store: JobStore, document: Mapping[str, Any]) -> bool:
-    """Say whether a job's result is there, whole, and good: one that failed is tried again."""
+def _revision(job: Job) -> int:
+    """Return the revision of the engine that would run a job; 1 where none would."""
+    maker = job.maker
+    return current_revision(maker.engine) if isinstance(maker, SiteXesMaker) else 1
+
+
+def _is_done(store: JobStore, document: Mapping[str, Any], revision: int) -> bool:
+    """
+    Say whether a job's result is there, whole, and good.
+
+    One that failed is tried again, and so is one of an older revision of the engine.
+    """
     output = document.get("output")
     if not isinstance(output, Mapping) or output.get("state") == "failed":
+        return False
+    if oldest_revision(output.get("spectra", ())) < revision:
         return False
     names = references(output)
     stores: dict[str, Any] = store.additional_stores  # type: ignore[has-type]

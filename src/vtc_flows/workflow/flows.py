@@ -9,10 +9,17 @@ from pymatgen.core.structure import Structure
 
 from vtc_flows.crystal.checks import validate
 from vtc_flows.crystal.sites import site_orbits
-from vtc_flows.errors import ConfigurationError
+from vtc_flows.errors import ConfigurationError, InputError
 from vtc_flows.feff.registry import BUILT_IN, create_engine
-from vtc_flows.schemas import SamsSettings
+from vtc_flows.schemas import RecordId, SamsSettings
 from vtc_flows.settings import load_settings
+from vtc_flows.workflow.arguments import (
+    as_settings,
+    as_text,
+    require_material_id,
+    require_structure,
+    require_window,
+)
 from vtc_flows.workflow.jobs import SiteXesMaker, gather_records
 
 
@@ -45,6 +52,13 @@ class PolarizedXesFlowMaker(Maker):
     site_maker: SiteXesMaker = field(default_factory=SiteXesMaker)
     sams_settings: SamsSettings = field(default_factory=SamsSettings)
 
+    def __post_init__(self) -> None:
+        """Take settings as dictionaries too, and refuse what cannot be used."""
+        self.name = as_text(self.name, "name")
+        self.sams_settings = as_settings(SamsSettings, self.sams_settings, "sams_settings")
+        if not isinstance(self.site_maker, SiteXesMaker):
+            raise InputError(f"site_maker is {self.site_maker!r}: give a SiteXesMaker(...)")
+
     def make(
         self, structure: Structure, element: str, material_id: str, *, source: str = ""
     ) -> Flow:
@@ -71,7 +85,19 @@ class PolarizedXesFlowMaker(Maker):
         ------
         StructureError
             If the structure cannot be used.
+        InputError
+            If an argument is of the wrong kind, or cannot stand in ids.
+        WindowError
+            If the window of SAMS reaches beyond the grid of the spectra.
         """
+        self.__post_init__()  # attributes may have been assigned since
+        self.site_maker.__post_init__()
+        require_structure(structure)
+        element, source = as_text(element, "element", example="Ti"), as_text(source, "source")
+        settings, engine = self.site_maker.settings, _engine_name(self.site_maker.engine)
+        require_window(settings, self.sams_settings.window_ev)
+        for size in settings.fms_atoms:  # what ids cannot hold is not found out after hours
+            RecordId(require_material_id(material_id), element, engine, size, "0" * 8)
         validate(structure, element)
         jobs = []
         for orbit in site_orbits(structure, element):
@@ -81,6 +107,7 @@ class PolarizedXesFlowMaker(Maker):
                 material_id,
                 multiplicity=orbit.multiplicity,
                 source=source,
+                window_ev=self.sams_settings.window_ev,
             )
             one.name = f"{self.site_maker.name} {element} {orbit.representative}"
             jobs.append(one)
@@ -89,10 +116,10 @@ class PolarizedXesFlowMaker(Maker):
             element,
             material_id,
             [one.output for one in jobs],
-            self.site_maker.settings,
+            settings,
             self.sams_settings,
             source,
-            _engine_name(self.site_maker.engine),
+            engine,
         )
         last.name = f"records {element}"
         last.config.on_missing_references = OnMissing.NONE  # a lost site must not lose the others

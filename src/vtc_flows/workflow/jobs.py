@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property, wraps
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,17 @@ from pymatgen.core.structure import Structure
 
 from vtc_flows import __version__
 from vtc_flows.crystal.clusters import Cluster, absorber_cluster
-from vtc_flows.errors import Attempt, ClusterError, EngineError, IsolatedAbsorberError
+from vtc_flows.errors import (
+    Attempt,
+    ClusterError,
+    EngineError,
+    IsolatedAbsorberError,
+    WindowError,
+)
 from vtc_flows.feff.core_valence import CoreValence
 from vtc_flows.feff.engine import Engine, EngineFacts, SiteSpectrum
 from vtc_flows.feff.registry import create_engine
+from vtc_flows.physics.windows import checked_window
 from vtc_flows.schemas import (
     AttemptDoc,
     EngineProvenance,
@@ -35,7 +44,18 @@ from vtc_flows.schemas import (
     utc_now,
 )
 from vtc_flows.settings import load_settings
+from vtc_flows.workflow.agreement import Subject
 from vtc_flows.workflow.analysis import sams_records, structure_dict
+from vtc_flows.workflow.arguments import (
+    as_settings,
+    as_text,
+    is_reference,
+    require_count,
+    require_material_id,
+    require_site,
+    require_structure,
+    require_window,
+)
 from vtc_flows.workflow.progress import SiteEvent, report
 from vtc_flows.workflow.site_cache import keep_site, load_site, site_digest, site_file
 
@@ -50,6 +70,49 @@ def site_cluster(structure: Structure, site_index: int, settings: XesSettings) -
     )
 
 
+def _checked(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Check the arguments of a job where it is made, as far as they are known there."""
+    names = signature(make)
+
+    @wraps(make)  # also what jobflow knows a job's method by
+    def checked(
+        maker: SiteXesMaker, structure: Any, site_index: Any, material_id: Any, **options: Any
+    ) -> Any:
+        given = {"structure": structure, "site_index": site_index, "material_id": material_id}
+        given |= options
+        names.bind(maker, **given)  # one that is misspelled is refused here
+        maker.__post_init__()  # attributes may have been assigned since
+        return make(maker, **_site_arguments(given))
+
+    return checked
+
+
+def _site_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Return the arguments of a site's job; what another job is to give passes as it is.
+
+    Raises
+    ------
+    InputError
+        If one is of the wrong kind.
+    """
+    checked = dict(given)
+    known = {name for name, value in given.items() if not is_reference(value)}
+    if "structure" in known:
+        require_structure(given["structure"])
+    if {"structure", "site_index"} <= known:
+        checked["site_index"] = require_site(given["site_index"], given["structure"])
+    if "material_id" in known:
+        require_material_id(given["material_id"])
+    if "multiplicity" in known:
+        checked["multiplicity"] = require_count(given["multiplicity"], "multiplicity")
+    if "source" in known:
+        checked["source"] = as_text(given["source"], "source")
+    if "window_ev" in known and given["window_ev"] is not None:
+        checked["window_ev"] = checked_window(given["window_ev"])
+    return checked
+
+
 @dataclass
 class SiteXesMaker(Maker):
     """
@@ -62,7 +125,7 @@ class SiteXesMaker(Maker):
     engine : str
         Name of the engine; see :func:`vtc_flows.feff.registry.create_engine`.
     settings : XesSettings
-        How; several FMS sizes share one calculation of the potentials.
+        How, also as a dictionary; several FMS sizes share one calculation of the potentials.
     cache_directory : str, optional
         Folder that keeps finished sites; a site found there is not computed again.
     """
@@ -72,6 +135,14 @@ class SiteXesMaker(Maker):
     settings: XesSettings = field(default_factory=XesSettings)
     cache_directory: str | None = None
 
+    def __post_init__(self) -> None:
+        """Take settings as a dictionary and the folder as a path too; refuse anything else."""
+        self.name, self.engine = as_text(self.name, "name"), as_text(self.engine, "engine")
+        self.settings = as_settings(XesSettings, self.settings, "settings")
+        if self.cache_directory is not None:
+            self.cache_directory = as_text(self.cache_directory, "cache_directory")
+
+    @_checked
     @job(data=DATA_KEYS, output_schema=SiteXesDoc)
     def make(
         self,
@@ -81,6 +152,7 @@ class SiteXesMaker(Maker):
         *,
         multiplicity: int = 1,
         source: str = "",
+        window_ev: tuple[float, float] | None = None,
     ) -> SiteXesDoc:
         """
         Compute the spectra of one site.
@@ -97,18 +169,37 @@ class SiteXesMaker(Maker):
             Number of equivalent sites in the cell.
         source : str
             Where the structure comes from.
+        window_ev : (low, high), optional
+            The window of SAMS that the spectra are for: a grid that does not hold it is a failure
+            before the engine starts, whatever the settings have become since the flow was made.
 
         Returns
         -------
         SiteXesDoc
             The spectra, or why there are none: a site that fails does not stop the others.
+
+        Raises
+        ------
+        InputError
+            If an argument is of the wrong kind; where the job is made already, if it is known then.
         """
-        site = _Site(structure, site_index, material_id, multiplicity, source)
+        given = _site_arguments(
+            {
+                "structure": structure,
+                "site_index": site_index,
+                "material_id": material_id,
+                "multiplicity": multiplicity,
+                "source": source,
+            }
+        )
+        site = _Site(**given)
         engine = create_engine(self.engine, load_settings())
         try:
+            if window_ev is not None:
+                require_window(self.settings, window_ev)
             cluster = site_cluster(structure, site_index, self.settings)
             document = self._finished(site, engine, cluster)
-        except (EngineError, ClusterError, IsolatedAbsorberError) as error:
+        except (EngineError, ClusterError, IsolatedAbsorberError, WindowError) as error:
             document = site.failed(error, engine, self.settings)
             report(site.event("failed"))
         return document
@@ -117,11 +208,11 @@ class SiteXesMaker(Maker):
         """Return the site's document, from the kept ones where it is among them."""
         path = None
         if self.cache_directory is not None:
-            digest = site_digest(cluster, self.settings, engine.identity())
+            digest = site_digest(site.subject.structure, cluster, self.settings, engine.identity())
             path = site_file(
-                Path(self.cache_directory), site.material_id, site.element, site.index, digest
+                Path(self.cache_directory), site.material_id, site.element, site.site_index, digest
             )
-            kept = load_site(path)
+            kept = load_site(path, site.subject, site.site_index, self.settings)
             if kept is not None:
                 report(site.event("kept"))
                 return kept
@@ -158,7 +249,8 @@ def gather_records(
     sites : list of SiteXesDoc or None
         One for each orbit, in the order of `site_orbits`; None where a job ended without output.
     settings : XesSettings
-        What was asked of the engine.
+        What was asked of the engine when the flow was made. What the sites say they were computed
+        with goes before it; it counts where none of them left anything.
     sams_settings : SamsSettings
         How SAMS and the features are made.
     source : str
@@ -193,22 +285,26 @@ class _Site:
     """One site and what its documents say of it."""
 
     structure: Structure
-    index: int
+    site_index: int
     material_id: str
     multiplicity: int
     source: str
 
     @property
     def element(self) -> str:
-        return str(self.structure[self.index].specie.symbol)
+        return str(self.structure[self.site_index].specie.symbol)
+
+    @cached_property
+    def subject(self) -> Subject:
+        return Subject(structure_dict(self.structure), self.element, self.material_id)
 
     @property
     def frac_coords(self) -> tuple[float, float, float]:
-        x, y, z = (float(value) for value in self.structure[self.index].frac_coords)
+        x, y, z = (float(value) for value in self.structure[self.site_index].frac_coords)
         return x, y, z
 
     def event(self, stage: str, done: int = 0, total: int = 0) -> SiteEvent:
-        return SiteEvent(self.material_id, self.element, self.index, stage, done, total)
+        return SiteEvent(self.material_id, self.element, self.site_index, stage, done, total)
 
     def progress(self, stage: str, done: int, total: int) -> None:
         report(self.event(stage, done, total))
@@ -216,7 +312,7 @@ class _Site:
     def failed(self, error: Exception, engine: Engine, settings: XesSettings) -> SiteXesDoc:
         facts = getattr(engine, "facts", None)
         failure = FailedSite(
-            site_index=self.index,
+            site_index=self.site_index,
             frac_coords=self.frac_coords,
             multiplicity=self.multiplicity,
             **_told_by(error),
@@ -228,7 +324,7 @@ class _Site:
         return SiteXesDoc(
             material_id=self.material_id,
             element=self.element,
-            site_index=self.index,
+            site_index=self.site_index,
             engine=engine.name,
             state="failed",
             spectra=[],
@@ -245,7 +341,7 @@ class _Site:
         return SiteXesDoc(
             material_id=self.material_id,
             element=self.element,
-            site_index=self.index,
+            site_index=self.site_index,
             engine=spectra[0].engine.name,
             state="successful",
             spectra=documents,
@@ -261,7 +357,7 @@ class _Site:
         name = SpectrumId(
             self.material_id,
             self.element,
-            self.index,
+            self.site_index,
             spectrum.engine.name,
             size,
             short_hash(digest),
@@ -270,7 +366,7 @@ class _Site:
             spectrum_id=str(name),
             material_id=self.material_id,
             element=self.element,
-            site_index=self.index,
+            site_index=self.site_index,
             frac_coords=self.frac_coords,
             multiplicity=self.multiplicity,
             fms_atoms=size,
@@ -309,14 +405,15 @@ class _Site:
             settings_hash=digest,
             created_at=utc_now(),
             source=self.source,
-            structure=structure_dict(self.structure),
+            structure=dict(self.subject.structure),
         )
 
 
 def _told_by(error: Exception) -> dict[str, Any]:
     """Return what an error tells for a failed site's document."""
     if not isinstance(error, EngineError):
-        return {"reason": "cluster", "message": str(error), "log_tail": ""}
+        reason = "window" if isinstance(error, WindowError) else "cluster"
+        return {"reason": reason, "message": str(error), "log_tail": ""}
     return {
         "reason": error.reason,
         "message": error.message,

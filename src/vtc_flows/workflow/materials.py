@@ -78,7 +78,7 @@ def select(
     StructureRecord
         No two of one name.
     """
-    names: dict[str, str] = {}
+    names: dict[str, tuple[str, str]] = {}
     wanted = set(selection.elements)
     n_given = 0
     for record in _all(selection, on_problem, database, mp_api_key):
@@ -88,19 +88,22 @@ def select(
         if selection.max_atoms is not None and len(structure) > selection.max_atoms:
             continue
         if record.material_id in names:
-            on_problem(
-                record.source,
-                InputError(
-                    f"{record.source} and {names[record.material_id]} are both called "
-                    f"{record.material_id}: rename one"
-                ),
-            )
+            on_problem(record.source, _same_name(record, names[record.material_id]))
             continue
         if n_given == selection.limit:
             return
-        names[record.material_id] = record.source
+        names[record.material_id] = record.source, structure_hash(record.structure)
         n_given += 1
         yield record
+
+
+def _same_name(record: StructureRecord, first: tuple[str, str]) -> InputError:
+    """Return what is wrong with a crystal that is called as one before it; many are not kept."""
+    source, digest = first
+    what = f"{record.source} and {source} are both called {record.material_id}"
+    if structure_hash(record.structure) == digest:
+        return InputError(f"{what} and hold the same crystal: it is taken once")
+    return InputError(f"{what} and hold different crystals: rename one")
 
 
 def material_document(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,9 +13,12 @@ from typing import IO
 
 from pydantic import ValidationError
 
+from vtc_flows.crystal.sources import StructureRecord
 from vtc_flows.errors import InputError, StorageError
 from vtc_flows.schemas.models import PredictionDoc
 
+#: Relative; a crystal that is read again has the same density.
+_SAME_DENSITY = 1e-4
 #: What each line begins with.
 _BEGINNING = b'{"record_id":'
 
@@ -67,6 +71,7 @@ class PredictionFile:
         self.is_repaired = False
         self._model_id, self._levels = model_id, sorted(levels)
         self._known: dict[str, set[str]] = {}
+        self._crystals: dict[str, tuple[str, float | None]] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file: IO[bytes] = path.open("a+b")
@@ -98,6 +103,37 @@ class PredictionFile:
         wanted = set(elements)
         return bool(wanted) and wanted <= self._known.get(material_id, set())
 
+    def require_same(self, record: StructureRecord) -> None:
+        """
+        Refuse another crystal than the one whose predictions are in the file under its id.
+
+        Predictions do not hold structures; formula and density tell crystals apart.
+
+        Raises
+        ------
+        InputError
+            If it is another one.
+        """
+        if record.material_id not in self._crystals:
+            return
+        formula, density = self._crystals[record.material_id]
+        structure = record.structure
+        same = formula == structure.composition.reduced_formula
+        if density is not None:
+            same = same and math.isclose(float(structure.density), density, rel_tol=_SAME_DENSITY)
+        if not same:
+            raise InputError(
+                f"{record.source} is another crystal than the one called {record.material_id} in "
+                f"{self.path} (that is {formula}): rename the file, or choose another --out"
+            )
+
+    def _remember(self, document: PredictionDoc) -> set[str]:
+        """Return the elements that are known of a prediction's crystal, to add its own."""
+        self._crystals.setdefault(
+            document.material_id, (document.formula, document.features.get("density"))
+        )
+        return self._known.setdefault(document.material_id, set())
+
     def write(self, prediction: PredictionDoc) -> bool:
         """
         Write a prediction; say whether it was missing.
@@ -107,7 +143,7 @@ class PredictionFile:
         StorageError
             If the disk is full.
         """
-        known = self._known.setdefault(prediction.material_id, set())
+        known = self._remember(prediction)
         if prediction.element in known:
             return False
         try:
@@ -142,7 +178,7 @@ class PredictionFile:
                 torn = number, line
                 continue
             self._check(document, number)
-            self._known.setdefault(document.material_id, set()).add(document.element)
+            self._remember(document).add(document.element)
             self.n_before += 1
             whole += len(line)
         if torn is not None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import math
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from fireworks import Firework, LaunchPad, Workflow
 from jobflow import Flow
@@ -16,17 +19,20 @@ from jobflow.managers.fireworks import flow_to_workflow
 
 from vtc_flows.crystal.checks import validate
 from vtc_flows.crystal.clusters import Cluster, scf_radius
-from vtc_flows.crystal.sites import absorbers, site_orbits
+from vtc_flows.crystal.sites import absorbers, as_symbols, site_orbits
 from vtc_flows.crystal.sources import StructureRecord
 from vtc_flows.errors import InputError, VtcFlowsError
-from vtc_flows.schemas import XesSettings, settings_hash
+from vtc_flows.feff.registry import current_revision
+from vtc_flows.schemas import KnownCrystal, XesSettings, require_same_crystal, settings_hash
 from vtc_flows.stores.connection import MongoDatabase, database_errors
+from vtc_flows.stores.crystals import ADVICE, known_crystals, submitted_crystals
 from vtc_flows.stores.submissions import (
     Claim,
     confirm_claims,
     make_claims,
     withdraw_claims,
 )
+from vtc_flows.workflow.analysis import structure_dict
 from vtc_flows.workflow.firetask import RunJob
 from vtc_flows.workflow.flows import PolarizedXesFlowMaker
 from vtc_flows.workflow.jobs import site_cluster
@@ -84,7 +90,7 @@ class Submitted:
 
 
 def prepare_submission(
-    record: StructureRecord, elements: Sequence[str], maker: PolarizedXesFlowMaker
+    record: StructureRecord, elements: str | Sequence[str], maker: PolarizedXesFlowMaker
 ) -> tuple[Submission, list[VtcFlowsError]]:
     """
     Make the flows of a crystal.
@@ -112,7 +118,7 @@ def prepare_submission(
         return submission, [error]
     problems = []
     for element in absorbers(structure):
-        if elements and element not in elements:
+        if elements and element not in as_symbols(elements):
             continue
         try:
             seconds = []
@@ -162,6 +168,7 @@ def to_workflow(submission: Submission, *, name: str = "") -> Workflow:
         "material_id": material_id,
         "formula": submission.record.label,
         "elements": list(submission.flows),
+        "source": submission.record.source,
         "claims": claims,
         "submission": name,
     }
@@ -172,6 +179,30 @@ def to_workflow(submission: Submission, *, name: str = "") -> Workflow:
     for firework in workflow.fws:
         _adapt(firework, submission.seconds)
     return workflow
+
+
+def crystal_of_workflow(path: Path) -> KnownCrystal | None:
+    """Return the crystal of a workflow's file; None where there is none that can be read."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    structure = _first_structure(content)
+    if structure is None:
+        return None
+    metadata = content.get("metadata") or {}
+    return KnownCrystal(structure, str(metadata.get("source") or ""), str(path))
+
+
+def _first_structure(content: Any) -> Mapping[str, Any] | None:
+    """Return the first structure inside of data."""
+    if isinstance(content, Mapping):
+        if {"lattice", "sites"} <= content.keys():
+            return content
+        content = list(content.values())
+    if isinstance(content, list):
+        return next((found for part in content if (found := _first_structure(part))), None)
+    return None
 
 
 def submit(
@@ -231,6 +262,7 @@ def _submit_batch(
     *,
     again: bool,
 ) -> None:
+    batch = _with_own_ids(database, batch, on_problem)
     claims = [
         claim for submission in batch for some in submission.claims.values() for claim in some
     ]
@@ -265,10 +297,46 @@ def _submit_batch(
     confirm_claims(database, confirmed, name)
 
 
+def _with_own_ids(
+    database: MongoDatabase, batch: Sequence[Submission], on_problem: OnProblem
+) -> list[Submission]:
+    """Return what may be submitted under its id, and tell of crystals whose id is another's."""
+    names = [submission.record.material_id for submission in batch]
+    known, submitted = known_crystals(database, names), submitted_crystals(database, names)
+    kept = []
+    for submission in batch:
+        record = submission.record
+        there = known.get(record.material_id, [])
+        try:
+            require_same_crystal(
+                record.material_id,
+                structure_dict(record.structure),
+                record.source,
+                there,
+                advice=ADVICE,
+            )
+            if not there:
+                _require_the_submitted(record, submitted.get(record.material_id, {}))
+            kept.append(submission)
+        except InputError as error:
+            on_problem(record.source, error)
+    return kept
+
+
+def _require_the_submitted(record: StructureRecord, submitted: Mapping[str, str]) -> None:
+    """Refuse another crystal than the one that was submitted under its id, with any settings."""
+    if submitted and structure_hash(record.structure) not in submitted:
+        source = next(iter(submitted.values())) or "a source unknown"
+        raise InputError(
+            f"{record.source} is another structure than the one that was submitted as "
+            f"{record.material_id} (that of {source}): {ADVICE}"
+        )
+
+
 def _taken(record: StructureRecord, element: str) -> InputError:
     return InputError(
         f"{record.material_id} {element} was submitted before with another structure of the same "
-        "name: rename one"
+        "name, which has been replaced since: submit it with --again"
     )
 
 
@@ -285,6 +353,8 @@ def _claims(
             size,
             settings_hash(settings.for_size(size), maker.sams_settings),
             crystal,
+            current_revision(maker.site_maker.engine),
+            record.source,
         )
         for size in settings.fms_atoms
     )
