@@ -60,6 +60,7 @@ def site_input(cluster: Cluster, settings: XesSettings) -> SiteInput:
             -settings.energy_below_ev, settings.energy_above_ev, settings.energy_step_ev
         ),
         lower_end=_lower_end(settings),
+        smooth=settings.valence_only,
         core_hole=settings.core_hole == "fsr",
         n_potential_atoms=_n_potential_atoms(cluster, listed),
     )

@@ -238,7 +238,18 @@ class Feff8lEngine:
             )
             for number, radius in enumerate(site.fms_radii_angstrom)
         ]
-        return [replace(one, checks=require_good(one, site)) for one in spectra]
+        checks = _smoothing_checks(told["smoothing"])
+        return [replace(one, checks=require_good(one, site) | checks) for one in spectra]
+
+
+def _smoothing_checks(smoothing: dict[str, Any] | None) -> dict[str, float]:
+    """Return how much of FEFF's numbers was made smooth, as checks of a spectrum."""
+    if smoothing is None:
+        return {}
+    return {
+        "bridged_phases": float(smoothing["n_bridged"]),
+        "ghost_levels": float(len(smoothing["ghosts_ev"])),
+    }
 
 
 def from_settings(settings: VtcSettings) -> Feff8lEngine:

@@ -230,6 +230,9 @@ class SiteInput:
         Energies of the spectrum.
     lower_end : LowerEnd, optional
         Where the states that emit begin; all occupied ones emit if not given, as in FEFF.
+    smooth : bool
+        Whether what FEFF leaves unsmooth in its phases and cross section is mended; see
+        :mod:`vtc_flows.feff.smoothing` (engine feff8l).
     core_hole : bool
         Whether the absorber keeps its 1s hole (final-state rule).
     mesh_refinement : int
@@ -252,6 +255,7 @@ class SiteInput:
     fms_radii_angstrom: tuple[float, ...]
     grid: EnergyGrid
     lower_end: LowerEnd | None = None
+    smooth: bool = False
     core_hole: bool = True
     mesh_refinement: int = 4
     amplitude_reduction: float = 1.0

@@ -14,6 +14,7 @@ Two places at which FEFF 8.5L's numbers are not those of its own theory, made sm
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from scipy.signal import find_peaks
 
 from vtc_flows.feff.units import HARTREE_EV
 from vtc_flows.scattering.multiple_scattering import scattering_amplitudes
+from vtc_flows.scattering.tensor import PhaseData
 
 Complex = NDArray[np.complex128]
 FloatArray = NDArray[np.float64]
@@ -37,6 +39,25 @@ _REACH_EV, _DEGREE = 3.0, 5
 #: What fitted poles must be: near to where they were looked for (eV), real, and that much better
 #: than one pole less.
 _SAME_PLACE_EV, _REAL, _BETTER = 0.7, 0.3, 3.0
+#: A rest this small, relative to the largest value, needs no further pole.
+_SMALL = 1e-3
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    """
+    What was made smooth.
+
+    Attributes
+    ----------
+    n_bridged : int
+        Phase shifts that were filled in.
+    ghosts_ev : tuple of float
+        Absolute energies of the poles that were taken out.
+    """
+
+    n_bridged: int
+    ghosts_ev: tuple[float, ...]
 
 
 def bridged_phases(
@@ -112,6 +133,27 @@ def ghost_levels(
     return found
 
 
+def smoothed(data: PhaseData) -> tuple[PhaseData, Smoothing]:
+    """
+    Return phases and cross section made smooth, and what was done.
+
+    Only the horizontal part of the mesh is looked at; the ghosts' poles are taken out everywhere.
+    """
+    mesh = data.mesh
+    line = slice(0, mesh.fermi_index + 1)
+    phases = data.phases.copy()
+    phases[line], n_bridged = bridged_phases(
+        mesh.energy_ha[line].real, data.momenta[line], data.phases[line]
+    )
+    ghosts = ghost_levels(mesh.energy_ha[line], data.cross_section[line], data.normalisation[line])
+    cross_section = data.cross_section - sum(
+        (residue / (mesh.energy_ha - at) for at, residue in ghosts),
+        start=np.zeros(len(mesh.energy_ha), complex),
+    )
+    facts = Smoothing(n_bridged, tuple(at * HARTREE_EV for at, _ in ghosts))
+    return replace(data, phases=phases, cross_section=cross_section), facts
+
+
 def _fit(
     line: Complex, values: Complex, starts: Sequence[Sequence[float]]
 ) -> list[tuple[float, complex]]:
@@ -137,7 +179,7 @@ def _fit(
         ghosts = residues.real > _REAL * np.abs(residues.imag)
         near = np.abs(fit.x - start).max() < _SAME_PLACE_EV
         left = float(np.linalg.norm(fit.fun))
-        if ghosts.all() and near and left * _BETTER < least:
+        if ghosts.all() and near and left * _BETTER < least and least > _SMALL:
             least = left
             best = [(float(at), complex(one)) for at, one in zip(fit.x, residues, strict=True)]
     return best

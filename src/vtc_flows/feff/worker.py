@@ -88,12 +88,15 @@ def compute(directory: Path, events: Events) -> dict[str, Any]:
         Facts: iterations, Fermi levels and CPU seconds.
     """
     from vtc_flows.feff.phase_tables import wanted_energies
+    from vtc_flows.feff.smoothing import smoothed
     from vtc_flows.scattering.tensor import emission_tensor
 
     site = SiteInput.from_json((directory / SITE_FILE).read_text())
     program = json.loads((directory / PROGRAM_FILE).read_text())
     source = _source(program, site.for_potentials(), directory, events)
-    data = source.run()
+    data, smoothing = source.run(), None
+    if site.smooth:
+        data, smoothing = smoothed(data)
     arrays: dict[str, Any] = {}
     seconds = []
     bottom = source.bottom
@@ -129,6 +132,7 @@ def compute(directory: Path, events: Events) -> dict[str, Any]:
         "mixing": source.scf.mixing,
         "separation": None if source.separation is None else asdict(source.separation),
         "bottom": None if bottom is None else asdict(bottom),
+        "smoothing": None if smoothing is None else asdict(smoothing),
         "timings_s": {
             "scf": source.scf_cpu_s,
             "scf_fms": source.scattering.cpu_s,

@@ -45,8 +45,8 @@ class XesSettings(_Frozen):
     energy_step_ev: float = Field(default=0.1, gt=0, description="Step of the grid.")
     valence_only: bool = Field(
         default=True,
-        description="Whether only states above the absorber's own 3p level emit; otherwise all "
-        "occupied states do, as in FEFF.",
+        description="Whether only states above the absorber's own 3p level emit, and what FEFF "
+        "leaves unsmooth is mended; otherwise all occupied states do, as FEFF has them.",
     )
     valence_depth_ev: float = Field(
         default=30.0,
