@@ -32,7 +32,14 @@ def xes_settings(preset: Preset, given: Mapping[str, Any]) -> XesSettings:
             energy_below_ev=below,
             energy_above_ev=above,
             energy_step_ev=step,
+            **_valence(given["valence_bottom"]),
         )
+
+
+def _valence(bottom: str | float) -> dict[str, Any]:
+    if bottom == "auto":
+        return {}
+    return {"valence_only": False} if bottom == "all" else {"valence_bottom_ev": bottom}
 
 
 def sams_settings_for(settings: XesSettings, given: Mapping[str, Any]) -> SamsSettings:

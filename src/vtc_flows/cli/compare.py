@@ -47,7 +47,10 @@ from vtc_flows.workflow.compare import (
 from vtc_flows.workflow.flows import PolarizedXesFlowMaker
 
 #: Options that say how something is computed.
-_COMPUTING = ("fms_atoms", "scf_atoms", "energies", "core_hole", "window", "fwhm")
+_COMPUTING = (
+    *("fms_atoms", "scf_atoms", "energies", "valence_bottom"),
+    *("core_hole", "window", "fwhm"),
+)
 
 Problems = list[tuple[str, VtcFlowsError]]
 

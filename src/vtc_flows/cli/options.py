@@ -66,6 +66,31 @@ class Number(click.ParamType[float]):
         return number
 
 
+class Bottom(click.ParamType[Any]):
+    """Where the states that emit begin: a word, or an energy below the Fermi level."""
+
+    name = "auto|all|E"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | float:
+        """Return the word or the energy in eV."""
+        if value in ("auto", "all"):
+            return str(value)
+        try:
+            energy = float(value)
+        except (TypeError, ValueError):
+            energy = math.nan
+        if not -200.0 <= energy < 0.0:
+            self.fail(
+                f"{value!r} is neither auto nor all nor an energy from -200 to 0 eV below the "
+                "Fermi level, as -28",
+                param,
+                ctx,
+            )
+        return energy
+
+
 class Element(click.ParamType[str]):
     """A 3d transition metal, in any case of letters."""
 
@@ -146,6 +171,15 @@ def spectra(command: Command) -> Command:
             type=(float, float),
             metavar="LOW HIGH",
             help="Window of SAMS relative to the Fermi level in eV; the whole grid if not given.",
+        ),
+        click.option(
+            "--valence-bottom",
+            type=Bottom(),
+            default="auto",
+            show_default=True,
+            help="Where the states that emit begin: found above the absorber's 3p level, 30 eV "
+            "below the Fermi level at most (auto), nowhere, as FEFF has it (all), or at E eV from "
+            "the Fermi level, as -28.",
         ),
         click.option(
             "--core-hole",

@@ -174,7 +174,8 @@ def require_window(settings: XesSettings, window_ev: tuple[float, float]) -> Non
     Raises
     ------
     WindowError
-        If it reaches beyond the grid, or beyond the last point that the grid's step leads to.
+        If it reaches beyond the grid, or beyond the last point that the grid's step leads to, or
+        lies below the states that emit.
 
     Examples
     --------
@@ -190,6 +191,13 @@ def require_window(settings: XesSettings, window_ev: tuple[float, float]) -> Non
             f"the window {low:g} ... {high:g} eV reaches beyond the spectrum's grid "
             f"{below:g} ... {above:g} eV: make it smaller (window_ev, --window), or the grid "
             "larger (energy_below_ev and energy_above_ev, --energies)"
+        )
+    bottom = settings.valence_bottom_ev or -settings.valence_depth_ev
+    if settings.valence_only and high <= bottom:
+        raise WindowError(
+            f"the window {low:g} ... {high:g} eV lies below the states that emit, which begin at "
+            f"{bottom:g} eV: give a higher window (window_ev, --window), or let deeper states emit "
+            "(valence_bottom_ev, --valence-bottom)"
         )
     energies = EnergyGrid(below, above, settings.energy_step_ev).energies_ev(0.0)
     try:
