@@ -11,7 +11,9 @@ Four things are done better than the library alone does them:
   separation in the middle of its gap, where a level that swings does not reach it. FEFF10 looks
   for another separation in the potentials of that moment instead and goes on from there, which
   can end in a solution with a core level among the valence states; that is done only where FEFF10
-  is to be reproduced (:attr:`vtc_flows.feff.site_input.ScfControl.on_bad_counts`);
+  is to be reproduced (:attr:`vtc_flows.feff.site_input.ScfControl.on_bad_counts`). A full shell of
+  the core that turns up among the valence states becomes valence: FEFF looks for such shells among
+  those at -70 eV or above in the free atom, and selenium's 3d is at -71, but at -52 in a crystal;
 * its mixing remembers 30 densities and writes on beyond that memory: its counter starts anew;
 * lithium and beryllium get the angular momenta that were asked for, and not one more.
 """
@@ -57,6 +59,11 @@ _CHANGED: tuple[tuple[int, int], ...] = (
 _PROPOSED, _COUNTED, _ENERGIES, _ORBITALS, _ORBITAL_VALENCE, _KAPPA, _CORVAL_DENSITY = (
     1, 2, 3, 4, 5, 6, 11,
 )  # fmt: skip
+_LARGE, _SMALL = 28, 29  # components of the orbitals
+#: The logarithmic radial grid of free atoms.
+_FIRST_RADIUS_LOG, _RADIUS_STEP_LOG = -8.8, 0.05
+#: By how much an occupation may differ from that of a full shell more than the valence has.
+_ANOTHER_SHELL_E = 1.0
 _MOST_ORBITALS = 30
 #: What it changes: argument and number of doubles.
 _CORVAL_CHANGES = (
@@ -71,6 +78,7 @@ _FEELER_HA, _MOST_FEELERS = 1.0 / HARTREE_EV, 10
 #: Occupations may differ from the free atom's by at most this many electrons (s, p, d, f, g).
 _POSSIBLE_CHANGE = np.array([1.95, 5.1, 9.1, 13.1, 13.1])
 _MOST_STARTS = 3
+_NO_ELECTRON = 0.1
 _SAME_SEPARATION_HA = 0.05
 _FEFF10_SLOWER, _FEFF10_SLOWEST = 5.0, 0.01
 _SLOWER, _MORE_PLAIN = 2.0, 4
@@ -109,6 +117,10 @@ class ScfSteering:
         self._mixing = site.scf.mixing
         self._plain = site.scf.n_plain_mixing
         self._centered = site.scf.center_separation
+        self._separated = False
+        self._since_start = 0
+        self._promoted: list[tuple[int, int]] = []
+        self._once: set[tuple[int, int]] = set()
         self._beginning: list[NDArray[np.float64]] | None = None
         self._separation_before_restart: float | None = None
         self._moves: list[float] = []
@@ -142,8 +154,10 @@ class ScfSteering:
 
     def _separate(self, *arguments: Any) -> None:
         """Let FEFF part core and valence, but not again where only the mixing was too fast."""
-        if self._starts == 1 or self._site.scf.on_bad_counts == "separation":
+        if not self._separated or self._site.scf.on_bad_counts == "separation":
             self._corval(*arguments)
+        while self._promoted:
+            _promote(arguments, *self._promoted.pop())
         if self._centered:
             floating(arguments[_PROPOSED]).value = self._middle_of_gap(arguments)
             self._centered = False
@@ -207,19 +221,37 @@ class ScfSteering:
         possible = not (np.abs(occupations - valence) > _POSSIBLE_CHANGE).any()
         self.history.mixing = self._mixing
         policy = self._site.scf.on_bad_counts
-        if possible or policy == "go_on":
+        if policy != "separation":
+            self._promoted = self._core_shells_above(occupations, valence)
+        if self._promoted:
+            self._put_back(arguments, self._beginning)
+            self._start_again(arguments)
+        elif possible or policy == "go_on":
             fermi.value = self._judge.judge(fermi.value, charges, occupations, possible=possible)
         elif policy == "separation":
             self._put_back(arguments, before)
             self._separation_before_restart = floating(arguments[_SEPARATION]).value
+            self._count_start()
             self._start_again(arguments)
         else:
             self._put_back(arguments, self._beginning)
             self._mixing /= _SLOWER
             self._plain += _MORE_PLAIN
-            self._centered = self._starts == 1
+            self._centered = True
+            self._count_start()
             self._start_again(arguments)
         self._progress("scf", self.history.n_iterations, self._site.scf.max_iterations)
+
+    def _core_shells_above(
+        self, occupations: NDArray[np.float64], valence: NDArray[np.float64]
+    ) -> list[tuple[int, int]]:
+        """Return potential and l of core shells whose electrons are counted, each only once."""
+        full = 2.0 * (2 * np.arange(N_ANGULAR) + 1)
+        more = np.abs(occupations - valence - full) < _ANOTHER_SHELL_E
+        more &= occupations - valence > _POSSIBLE_CHANGE
+        found = [(int(i), int(m)) for i, m in np.argwhere(more) if (i, m) not in self._once]
+        self._once.update(found)
+        return found
 
     def _state(self, arguments: tuple[Any, ...]) -> list[NDArray[np.float64]]:
         return [doubles(arguments[i], count).copy() for i, count in _CHANGED]
@@ -229,31 +261,35 @@ class ScfSteering:
             doubles(arguments[i], count)[:] = values
 
     def _call(self, arguments: tuple[Any, ...]) -> None:
-        # the first of FEFF's own plain iterations all have the number 1
-        more = self._plain - 1 if self._starts > 1 else 0
-        iteration = integer(arguments[_ITERATION]).value - more
-        counter = ctypes.c_int32((max(iteration, 1) - 1) % _MIXING_MEMORY + 1)
+        # the plain iterations all have the number 1, as in FEFF, which makes them only once
+        self._since_start += 1
+        number = max(self._since_start - self._plain, 0)
+        counter = ctypes.c_int32(number % _MIXING_MEMORY + 1)
         mixing = ctypes.c_double(self._mixing)
         own = list(arguments)
         own[_ITERATION] = ctypes.addressof(counter)
         own[_MIXING] = ctypes.addressof(mixing)
         self._scmt(*own)
 
-    def _start_again(self, arguments: tuple[Any, ...]) -> None:
-        """Tell FEFF to part core and valence and to begin with the first iteration."""
+    def _count_start(self) -> None:
+        """Count the starts that impossible occupations cost; there is an end to them."""
         self._starts += 1
         if self._starts > _MOST_STARTS:
+            tried = (
+                "core-valence separation"
+                if self._site.scf.on_bad_counts == "separation"
+                else "mixing"
+            )
             raise ScfNotConvergedError(
-                "impossible occupations came back with each "
-                + (
-                    "core-valence separation"
-                    if self._site.scf.on_bad_counts == "separation"
-                    else "mixing"
-                )
-                + " that was tried",
+                f"impossible occupations came back with each {tried} that was tried",
                 reason="bad_counts",
             )
+
+    def _start_again(self, arguments: tuple[Any, ...]) -> None:
+        """Tell FEFF to part core and valence and to begin with the first iteration."""
         integer(arguments[_GOOD]).value = 0
+        self._separated = True
+        self._since_start = 0
         self._judge.restarted()
 
     def _slow_down_after_move(self, separation: float) -> None:
@@ -266,6 +302,33 @@ class ScfSteering:
         if self._starts == _MOST_STARTS:
             self._mixing = max(self._mixing / _FEFF10_SLOWER, _FEFF10_SLOWEST)
         self._separation_before_restart = None
+
+
+def _promote(arguments: tuple[Any, ...], potential: int, momentum: int) -> None:
+    """Let the highest core shell of one l count as valence, as ``corval_`` does it."""
+    count = int(integers(arguments[_ORBITALS], potential + 1)[potential])
+    start = potential * _MOST_ORBITALS
+    kappa = integers(arguments[_KAPPA], start + count)[start:]
+    valence = doubles(arguments[_ORBITAL_VALENCE], start + count)[start:]
+    angular = np.where(kappa < 0, -kappa - 1, kappa)
+    core = np.flatnonzero((angular == momentum) & (valence < _NO_ELECTRON) & (kappa < 0))
+    if not len(core):
+        return
+    radius = np.exp(_FIRST_RADIUS_LOG + _RADIUS_STEP_LOG * np.arange(_RADIAL_POINTS))
+    density = doubles(arguments[_CORVAL_DENSITY], (potential + 1) * _RADIAL_POINTS)[
+        potential * _RADIAL_POINTS :
+    ]
+    last = int(core[-1])  # j = l + 1/2; the one before it is j = l - 1/2
+    shell = [(last, 2.0 * momentum + 2), (last - 1, 2.0 * momentum)]
+    for orbital, electrons in shell[: 2 if momentum else 1]:
+        at = (start + orbital) * _RADIAL_POINTS
+        large, small = (
+            doubles(arguments[part], at + _RADIAL_POINTS)[at:] for part in (_LARGE, _SMALL)
+        )
+        density += electrons * (large**2 + small**2) / radius**2
+        valence[orbital] = electrons
+    counted = doubles(arguments[_COUNTED], potential * N_ANGULAR + momentum + 1)
+    counted[-1] += 2.0 * (2 * momentum + 1)
 
 
 class EmbeddedAtom:
