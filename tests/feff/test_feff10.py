@@ -173,6 +173,16 @@ def test_impossible_occupations_end_pot(installation, tmp_path):
         assert "Bad counts found repeatedly" not in log
 
 
+def test_impossible_occupations_of_the_first_try_are_recovered(engine):
+    """BaTiO3 as it is: slower mixing from the start does not overshoot."""
+    (spectrum, _) = engine.run_site(site_of("BaTiO3_P4mm", "Ti"))
+    attempts = [(attempt.step, attempt.reason) for attempt in spectrum.scf.attempts]
+    assert attempts == [("none", "bad_counts")]
+    assert spectrum.scf.recovery == "half mixing"
+    assert spectrum.scf.restarts == 0
+    assert spectrum.scf.separation.moves_ev == ()
+
+
 def test_a_sphere_that_cannot_hold_its_charge(installation, tmp_path):
     """BaTiO3 with a mixing that overshoots, and impossible occupations on the way."""
     engine = Feff10Engine(installation, scratch_directory=tmp_path, ladder=FEFF10_LADDER[:1])

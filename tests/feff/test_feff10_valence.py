@@ -6,11 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pymatgen.core import Lattice, Structure
 from recorded_valence import Recorded, recorded_valence
 
 from vtc_flows.errors import EngineOutputError
+from vtc_flows.feff.cluster_input import site_input
+from vtc_flows.feff.feff10 import xmu_name
+from vtc_flows.feff.feff10_output import read_xmu
 from vtc_flows.feff.feff10_valence import ValenceSpectra
+from vtc_flows.feff.registry import create_engine
 from vtc_flows.feff.site_input import LowerEnd
+from vtc_flows.schemas import XesSettings
+from vtc_flows.settings import load_settings
+from vtc_flows.workflow.jobs import site_cluster
 
 #: How much stronger than the valence the planted line is, as 3p to 1s is.
 STRONGER = 100.0
@@ -153,3 +161,35 @@ def test_files_with_different_meshes_are_refused(small, change, reason):
     with pytest.raises(EngineOutputError) as caught:
         small.valence(section=change(small.section))
     assert caught.value.reason == reason
+
+
+@pytest.mark.feff10
+@pytest.mark.engine
+def test_scandium_nitride_emits_the_same_with_both_engines(tmp_path):
+    """Scandium's 3p lies 33.5 eV below the Fermi level; its line would lie over the valence."""
+    crystal = Structure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(4.50), ["Sc", "N"], [[0, 0, 0], [0.5, 0.5, 0.5]]
+    )
+    settings = XesSettings(
+        n_scf_atoms=6, fms_atoms=(6,), listed_radius_angstrom=5.0, energy_step_ev=0.25
+    )
+    site = site_input(site_cluster(crystal, 0, settings), settings)
+    site = replace(site, scf=replace(site.scf, cut_clusters=True))  # as FEFF10 does
+    (found,) = create_engine("feff10", load_settings()).run_site(site, run_dir=tmp_path / "run")
+    (wanted,) = create_engine("feff8l", load_settings()).run_site(site)
+
+    assert found.e_fermi_ev == pytest.approx(wanted.e_fermi_ev, abs=1e-3)
+    assert found.bottom.energy_ev == pytest.approx(wanted.bottom.energy_ev, abs=1e-3)
+    assert found.bottom.level_3p_ev == pytest.approx(wanted.bottom.level_3p_ev, abs=1e-2)
+    assert found.bottom.level_3p_ev == pytest.approx(found.e_fermi_ev - 33.48, abs=0.05)
+    names = found.scf.separation.shell_names()
+    assert [set(kind) for kind in names] == [
+        set(kind) for kind in wanted.scf.separation.shell_names()
+    ]
+    largest = wanted.tensor.max()
+    assert np.abs(found.tensor - wanted.tensor).max() < 3e-4 * largest
+    assert np.abs(found.background - wanted.background).max() < 3e-4 * largest
+    # FEFF10's own spectrum, in which all occupied states emit
+    own = read_xmu(tmp_path / "run" / "try-1" / xmu_name("x"))
+    line = own.mu[: -len(found.energy_ev)].max() / found.edge_cross_section_angstrom2
+    assert line > 30 * largest
