@@ -10,7 +10,7 @@ from vtc_flows.feff.feffinp import parse_feff_input
 
 PAGE = (Path(__file__).parents[1] / "docs/feff10.md").read_text(encoding="utf-8")
 INPUT = """
-SCF 2.5 0 60 0.2 1
+SCF 2.5 0 60 0.1 4
 XES -20 -5 0.1
 FMS 2.5
 POTENTIALS

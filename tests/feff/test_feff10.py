@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_feff10 import recorded_calls
 from feff10_process import mounted, start, told_by
-from record_feff10 import FOLDER, SETTINGS, cluster_of, site_of
+from record_feff10 import SETTINGS, cluster_of, site_of
+from recorded_valence import recorded_valence
 
 from vtc_flows.errors import EngineCrashError, ScfNotConvergedError, StorageError
 from vtc_flows.feff.feff10 import DIRECTIONS, REVISION, Feff10Engine, from_settings, xmu_name
 from vtc_flows.feff.feff10_input import FEFF_INP
+from vtc_flows.feff.feff10_output import read_xmu
 from vtc_flows.feff.feff10_programs import PROGRAMS, ProgramRunner, find_feff10
 from vtc_flows.feff.feffinp import parse_feff_input
 from vtc_flows.feff.recovery import FEFF10_LADDER
@@ -78,15 +79,17 @@ def test_zinc_oxide_agrees_with_feff10_run_by_hand(installation, tmp_path):
 
 def test_recorded_files_are_those_of_this_feff10(small):
     """To what compilers and libraries may differ; the fault suite stands on them."""
-    spectra, _, _ = small
-    calls = [c for c in recorded_calls(FOLDER, "converged") if c["program"] == "ff2x"]
-    for number, call in enumerate(calls):
-        lines = call["files"]["xmu.dat"].splitlines()
-        table = np.array([line.split() for line in lines if line[0] != "#"], dtype=float)
-        spectrum, name = spectra[number // 6], list(DIRECTIONS)[number % 6]
-        found = along(spectrum.tensor, DIRECTIONS[name]) * spectrum.edge_cross_section_angstrom2
-        assert np.abs(found - table[:, 3]).max() < 1e-5 * table[:, 3].max()
-        np.testing.assert_allclose(spectrum.energy_ev, table[:, 1], atol=1e-4)
+    spectra, folder, _ = small
+    recorded = recorded_valence()
+    for spectrum, wanted in zip(spectra, (one.valence() for one in recorded), strict=True):
+        edge = spectrum.edge_cross_section_angstrom2
+        assert np.abs(spectrum.tensor * edge - wanted.tensor).max() < 1e-5 * wanted.tensor.max()
+        np.testing.assert_allclose(spectrum.energy_ev, wanted.energy_ev, atol=1e-4)
+        assert spectrum.bottom.energy_ev == pytest.approx(wanted.bottom.energy_ev, abs=1e-4)
+    for name, wanted in recorded[-1].xmu.items():  # those of the last size are kept
+        found = read_xmu(folder / "try-1" / xmu_name(name))
+        assert np.abs(found.mu - wanted.mu).max() < 1e-5 * wanted.mu.max()
+        np.testing.assert_allclose(found.energy_ev, wanted.energy_ev, atol=1e-4)
 
 
 def test_one_set_of_potentials_serves_both_sizes(small):
@@ -124,7 +127,7 @@ def test_kept_potentials_and_greens_function_give_the_same_file(
 
 def test_two_iterations_are_not_enough(installation, tmp_path):
     engine = Feff10Engine(installation, scratch_directory=tmp_path, ladder=FEFF10_LADDER[:1])
-    with pytest.raises(ScfNotConvergedError, match=r"1 try .*2 iterations") as caught:
+    with pytest.raises(ScfNotConvergedError, match=r"1 try .*converge in 5 iterations") as caught:
         engine.run_site(site_of("wurtzite_ZnO", "Zn", max_iterations=2))
     assert caught.value.reason == "scf_not_converged"
     assert "Convergence not reached" in caught.value.log_tail
@@ -141,20 +144,50 @@ def test_two_iterations_are_recovered(engine, small):
         assert np.abs(spectrum.tensor - wanted.tensor).max() < 0.02 * wanted.tensor.max()
 
 
+#: BaTiO3, where the search for the gap of core and valence begins in the wrong place.
+WRONG_GAP = {"core_valence_floor_ev": -20.0}
+
+
 def test_impossible_occupations(installation, tmp_path):
-    """BaTiO3, where the search for the gap of core and valence begins in the wrong place."""
+    """Where FEFF10 is to go on as it does, it gives up in the end."""
     engine = Feff10Engine(installation, scratch_directory=tmp_path, ladder=FEFF10_LADDER[:1])
     with pytest.raises(ScfNotConvergedError, match="impossible occupations 6 times") as caught:
-        engine.run_site(site_of("BaTiO3_P4mm", "Ti", core_valence_floor_ev=-20.0))
+        engine.run_site(site_of("BaTiO3_P4mm", "Ti", on_bad_counts="separation", **WRONG_GAP))
     assert caught.value.reason == "bad_counts"
     assert "Bad counts found repeatedly" in caught.value.log_tail
 
 
+def test_impossible_occupations_end_pot(installation, tmp_path):
+    """Otherwise it is stopped at the first ones, and the next step is tried from scratch."""
+    engine = Feff10Engine(installation, scratch_directory=tmp_path, ladder=FEFF10_LADDER[:2])
+    with pytest.raises(ScfNotConvergedError, match="met impossible occupations") as caught:
+        engine.run_site(
+            site_of("BaTiO3_P4mm", "Ti", **WRONG_GAP),
+            run_dir=tmp_path / "run",
+        )
+    attempts = [(attempt.step, attempt.reason) for attempt in caught.value.attempts]
+    assert attempts == [("none", "bad_counts"), ("half mixing", "bad_counts")]
+    for number in (1, 2):
+        log = (tmp_path / "run" / f"try-{number}" / "pot.log").read_text(encoding="latin-1")
+        assert "Found bad counts" in log
+        assert "Bad counts found repeatedly" not in log
+
+
+def test_impossible_occupations_of_the_first_try_are_recovered(engine):
+    """BaTiO3 as it is: slower mixing from the start does not overshoot."""
+    (spectrum, _) = engine.run_site(site_of("BaTiO3_P4mm", "Ti"))
+    attempts = [(attempt.step, attempt.reason) for attempt in spectrum.scf.attempts]
+    assert attempts == [("none", "bad_counts")]
+    assert spectrum.scf.recovery == "half mixing"
+    assert spectrum.scf.restarts == 0
+    assert spectrum.scf.separation.moves_ev == ()
+
+
 def test_a_sphere_that_cannot_hold_its_charge(installation, tmp_path):
-    """BaTiO3 with a mixing that overshoots; the ladder's first step helps."""
+    """BaTiO3 with a mixing that overshoots, and impossible occupations on the way."""
     engine = Feff10Engine(installation, scratch_directory=tmp_path, ladder=FEFF10_LADDER[:1])
     with pytest.raises(EngineCrashError, match="Cannot determine Norman radius") as caught:
-        engine.run_site(site_of("BaTiO3_P4mm", "Ti", mixing=0.5))
+        engine.run_site(site_of("BaTiO3_P4mm", "Ti", mixing=0.5, on_bad_counts="go_on"))
     assert caught.value.reason == "error_file"
 
 

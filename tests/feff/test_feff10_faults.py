@@ -14,7 +14,7 @@ import resource
 import shutil
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,8 @@ from feff10_process import all_gone, mounted, signalling, start, told_by
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 from pymatgen.core.structure import Structure
-from record_feff10 import FOLDER, SETTINGS, cluster_of, structure_of
+from record_feff10 import FOLDER, SETTINGS, cluster_of, site_of, structure_of
+from recorded_valence import recorded_valence
 
 from vtc_flows.errors import (
     ConfigurationError,
@@ -34,8 +35,11 @@ from vtc_flows.errors import (
     ScratchLostError,
     StorageError,
 )
+from vtc_flows.feff.engine import SiteSpectrum
 from vtc_flows.feff.feff10 import from_settings
+from vtc_flows.feff.feff10_valence import ValenceSpectra
 from vtc_flows.feff.recovery import FEFF10_LADDER, REMEDIES
+from vtc_flows.feff.valence_bottom import wider_grid
 from vtc_flows.physics.tensors import along
 from vtc_flows.schemas import SiteXesDoc, XesSettings
 from vtc_flows.settings import load_settings
@@ -166,7 +170,7 @@ FAULTS = [
         '2 iterations: "Convergence not reached", exit code 0, `pot.bin` written',
         (("pot", "answer", "not_converged"),),
         "scf_not_converged",
-        "did not converge in 2 iterations",
+        "did not converge in 5 iterations",
         HALF,
     ),
     Fault(
@@ -177,10 +181,31 @@ FAULTS = [
         HALF,
     ),
     Fault(
+        '"Found bad counts" while `pot` runs: it is stopped',
+        (("pot", "mutter", " Found bad counts.\n  Will repeat this iteration."), ("pot", "wait")),
+        "bad_counts",
+        "met impossible occupations and would look for another core-valence separation",
+        HALF,
+    ),
+    Fault(
+        '"Found bad counts" on the way to convergence',
+        (("pot", "substitute", "log1.dat", r"(?=^SCF ITERATION NUMBER  3)", "Found bad counts\n"),),
+        "bad_counts",
+        "met impossible occupations",
+        HALF,
+    ),
+    Fault(
+        "a false solution: 2.33 s electrons in the valence of zinc, whose 4s holds two",
+        (("pot", "substitute", "log1.dat", r"2     0    0\.661", "2     0    2.330"),),
+        "valence_assignment",
+        r"false solution: Zn holds 2\.33 s electrons .* above the core-valence separation",
+        HALF,
+    ),
+    Fault(
         "`convergence.scf` says 0, the log that it converged",
         (("pot", "substitute", "convergence.scf", r"1$", "0"),),
         "scf_not_converged",
-        "did not converge in 11 iterations",
+        "did not converge in 13 iterations",
         HALF,
     ),
     Fault(
@@ -195,14 +220,14 @@ FAULTS = [
             ),
         ),
         "scf_not_converged",
-        "did not converge in 11 iterations",
+        "did not converge in 13 iterations",
         HALF,
     ),
     Fault(
         "`convergence.scf` holds NaN: the potentials diverged",
-        (("pot", "substitute", "convergence.scf", r"  11 +-9.962", "  11  NaN"),),
+        (("pot", "substitute", "convergence.scf", r"  10 +-9.961", "  10  NaN"),),
         "scf_not_converged",
-        "potentials diverged: after 10 iterations",
+        "potentials diverged: after 12 iterations",
         HALF,
     ),
     Fault(
@@ -227,6 +252,34 @@ FAULTS = [
         AGAIN,
     ),
     Fault(
+        "the log `log1.dat` names no core-valence separation",
+        (("pot", "substitute", "log1.dat", r"^Core-valence separation.*\n", ""),),
+        "output_truncated",
+        "log1.dat names no core-valence separation",
+        AGAIN,
+    ),
+    Fault(
+        "`config.dat` is missing",
+        (("atomic", "drop", "config.dat"),),
+        "output_missing",
+        "atomic left no config.dat",
+        AGAIN,
+    ),
+    Fault(
+        "`config.dat` is cut off in a line",
+        (("atomic", "cut", "config.dat", 0.6),),
+        "output_truncated",
+        "config.dat is cut off",
+        AGAIN,
+    ),
+    Fault(
+        "`config.dat` has lost an atom",
+        (("atomic", "substitute", "config.dat", r"^  2   30 .*\n.*\n", ""),),
+        "output_truncated",
+        "config.dat has 2 kinds of atoms and log1.dat 3",
+        AGAIN,
+    ),
+    Fault(
         "`pot.bin` is missing",
         (("pot", "drop", "pot.bin"),),
         "output_missing",
@@ -244,7 +297,7 @@ FAULTS = [
         "`pot.bin` is of another run",
         (("pot", "exchange", "pot.bin", "other"),),
         "output_stale",
-        "pot.bin has the Fermi level -9.859 eV, convergence.scf -9.962 eV",
+        "pot.bin has the Fermi level -9.857 eV, convergence.scf -9.961 eV",
         AGAIN,
     ),
     Fault(
@@ -252,6 +305,27 @@ FAULTS = [
         (("xsph", "cut", "xsect.dat", 0.5),),
         "output_truncated",
         "xsect.dat holds",
+        AGAIN,
+    ),
+    Fault(
+        "`xsect.dat` is cut off where `ff2x` does not need it any more",
+        (("xsph", "substitute", "xsect.dat", r"^.*\n.*\n\Z", ""),),
+        "output_truncated",
+        "xsect.dat holds 102 of the 104 points of fms.bin",
+        AGAIN,
+    ),
+    Fault(
+        "`xsect.dat` is of another run with the same grid",
+        (("xsph", "substitute", "xsect.dat", r"0\.84643E-05$", "0.85643E-05"),),
+        "output_stale",
+        "integral over FEFF10's fine structure differs from its spectrum",
+        AGAIN,
+    ),
+    Fault(
+        "`xsect.dat` is of another run with another grid",
+        (("xsph", "exchange", "xsect.dat", "other"),),
+        "output_stale",
+        "xsect.dat, fms.bin and xmu.dat have different meshes",
         AGAIN,
     ),
     Fault(
@@ -276,6 +350,16 @@ FAULTS = [
         (("mkgtr", "cut", "fms.bin", 0.6),),
         "output_truncated",
         "fms.bin cannot be read",
+        AGAIN,
+    ),
+    Fault(
+        "`fms.bin` is made anew, with other numbers, before `ff2x` reads it",
+        (
+            ("mkgtr", "substitute", "fms.bin", r"(?<=^\$..)[^\n](?=.{10})", "P"),
+            ("ff2x", "remake", "fms.bin", "mkgtr"),
+        ),
+        "output_stale",
+        "integral over FEFF10's fine structure differs from its spectrum",
         AGAIN,
     ),
     Fault(
@@ -343,7 +427,7 @@ FAULTS = [
         "`xmu.dat` is of another Fermi level",
         (("ff2x", "edit", "xmu.dat", "shift 0.1"),),
         "output_stale",
-        "xmu.dat has its Fermi level at -9.8619 eV",
+        "xmu.dat has its Fermi level at -9.8613 eV",
         AGAIN,
     ),
     Fault(
@@ -358,7 +442,7 @@ FAULTS = [
         "`xmu.dat` of all polarizations has another grid",
         (("ff2x", "edit", "xmu.dat", "short"),),
         "wrong_grid",
-        "66 energies .* where 71 were asked for",
+        "78 energies .* where 83 were asked for",
         AGAIN,
     ),
     Fault(
@@ -428,6 +512,13 @@ FAULTS = [
         calls=(1,),
     ),
     Fault(
+        "all spectra are larger by 1e-5 than what `fms.bin` and `xsect.dat` give",
+        (("ff2x", "edit", "xmu.dat", "scale 1.00001"),),
+        "output_stale",
+        "integral over FEFF10's fine structure differs from its spectrum by 1.0e-05",
+        AGAIN,
+    ),
+    Fault(
         "`fms` vanishes after the start",
         (("pot", "vanish", "fms"),),
         "program_missing",
@@ -470,7 +561,7 @@ def structure() -> Structure:
 
 
 @pytest.fixture(scope="module")
-def recorded() -> dict[str, dict[str, np.ndarray]]:
+def recorded() -> list[dict[str, np.ndarray]]:
     """Return the recorded spectra of both sizes, in the columns of xmu.dat."""
     calls = [c for c in recorded_calls(FOLDER, "converged") if c["program"] == "ff2x"]
     tables = [
@@ -479,6 +570,43 @@ def recorded() -> dict[str, dict[str, np.ndarray]]:
     ]
     names = list(DIRECTIONS)
     return [dict(zip(names, tables[first : first + 6], strict=True)) for first in (0, 6)]
+
+
+@pytest.fixture(scope="module")
+def emitted() -> list[ValenceSpectra]:
+    """Return what the valence emits by the recorded files, without the engine."""
+    return [one.valence() for one in recorded_valence()]
+
+
+def require_emission(spectrum: SiteSpectrum, wanted: ValenceSpectra) -> None:
+    """Require the emission of the recorded files, to rounding."""
+    edge = spectrum.edge_cross_section_angstrom2
+    np.testing.assert_allclose(spectrum.energy_ev, wanted.energy_ev, rtol=1e-12)
+    for found, by_files in (
+        (spectrum.tensor * edge, wanted.tensor),
+        (spectrum.background * edge, wanted.background),
+    ):
+        np.testing.assert_allclose(found, by_files, rtol=1e-12, atol=1e-12 * by_files.max())
+    assert spectrum.bottom == wanted.bottom
+
+
+def test_without_a_fault(fake, scratch, cluster, emitted):
+    spectra = from_settings(load_settings()).run(cluster, SETTINGS)
+    for spectrum, wanted in zip(spectra, emitted, strict=True):
+        require_emission(spectrum, wanted)
+        assert (spectrum.scf.recovery, spectrum.scf.attempts) == ("none", ())
+    assert fake.lines("refusals") == []
+
+
+def test_where_all_occupied_states_emit_the_spectra_are_those_of_feff10(fake, scratch, recorded):
+    site = site_of("wurtzite_ZnO", "Zn")
+    all_states = replace(site, grid=wider_grid(site.grid, site.lower_end), lower_end=None)
+    spectra = from_settings(load_settings()).run_site(all_states)
+    for spectrum, tables in zip(spectra, recorded, strict=True):
+        assert spectrum.bottom is None
+        for name, direction in DIRECTIONS.items():
+            found = along(spectrum.tensor, direction) * spectrum.edge_cross_section_angstrom2
+            np.testing.assert_allclose(found, tables[name][:, 3], rtol=1e-12)
 
 
 @pytest.mark.parametrize("one", FAULTS, ids=lambda one: one.what.replace("`", ""))
@@ -533,7 +661,7 @@ EACH_KIND = list({(one.plan[0][0], one.reason): one for one in reversed(FAULTS)}
 
 @pytest.mark.parametrize("one", EACH_KIND, ids=lambda one: one.what.replace("`", ""))
 def test_what_goes_wrong_once_is_recovered_where_a_new_try_can(
-    one, fake, scratch, cluster, recorded
+    one, fake, scratch, cluster, emitted
 ):
     fake.plan(*one.entries(tries=(1,)))
     engine = from_settings(load_settings(site_timeout_s=one.timeout_s))
@@ -545,12 +673,10 @@ def test_what_goes_wrong_once_is_recovered_where_a_new_try_can(
         return
     with signalling(fake, one.kill):
         spectra = engine.run(cluster, one.settings)
-    for spectrum, tables in zip(spectra, recorded, strict=False):
+    for spectrum, wanted in zip(spectra, emitted, strict=False):
         assert spectrum.scf.recovery == one.step
         assert [(a.step, a.reason) for a in spectrum.scf.attempts] == [("none", one.reason)]
-        for name, direction in DIRECTIONS.items():
-            found = along(spectrum.tensor, direction) * spectrum.edge_cross_section_angstrom2
-            np.testing.assert_allclose(found, tables[name][:, 3], rtol=1e-12)
+        require_emission(spectrum, wanted)
     step = "half mixing" if one.step == HALF else "none"
     assert fake.lines("potentials")[-1] == step
     assert fake.lines("refusals") == []
@@ -624,6 +750,67 @@ def test_no_step_helps(fake, scratch, cluster):
     assert [Path(folder).name for folder in sorted(folders)] == [f"try-{n}" for n in range(1, 8)]
     assert "AFOLP" not in caught.value.input_text  # that of the last try
     assert fake.lines("refusals") == []
+
+
+def test_impossible_occupations_end_pot_at_once(fake, scratch, cluster, emitted):
+    """What FEFF10 would do next can mislead it; the next step starts from scratch."""
+    fake.plan(
+        fault("pot", "mutter", " Found bad counts.", tries=[1]), fault("pot", "wait", tries=[1])
+    )
+    began = time.monotonic()
+    (spectrum,) = from_settings(load_settings(site_timeout_s=60)).run(cluster, SMALL)
+    assert time.monotonic() - began < 50  # nobody waited for the program
+    assert len(fake.lines("waiting")) == 1
+    assert all_gone(fake)
+    assert [(a.step, a.reason) for a in spectrum.scf.attempts] == [("none", "bad_counts")]
+    assert spectrum.scf.recovery == "half mixing"
+    assert fake.lines("potentials") == ["half mixing"]  # the first pot never came to its end
+    require_emission(spectrum, emitted[0])
+
+
+@pytest.mark.parametrize("on_bad_counts", ["separation", "go_on"])
+def test_where_feff10_shall_go_on_it_does(fake, scratch, emitted, on_bad_counts):
+    """As a feff.inp has it: FEFF10 looks for another core-valence separation."""
+    said = "Found bad counts.\n"
+    fake.plan(
+        fault("pot", "mutter", said),
+        fault("pot", "linger", 0.8),
+        fault("pot", "substitute", "log1.dat", r"(?=^SCF ITERATION NUMBER  3)", said),
+    )
+    site = site_of("wurtzite_ZnO", "Zn", on_bad_counts=on_bad_counts)
+    (spectrum,) = from_settings(load_settings()).run_site(
+        replace(site, fms_radii_angstrom=site.fms_radii_angstrom[:1])
+    )
+    assert (spectrum.scf.recovery, spectrum.scf.attempts) == ("none", ())
+    assert spectrum.scf.restarts == 1
+    assert fake.lines("potentials") == ["none"]
+    require_emission(spectrum, emitted[0])
+
+
+FALSE = ("substitute", "log1.dat", r"2     0    0\.661", "2     0    2.330")
+
+
+def test_a_false_solution_is_refused_until_one_is_none(fake, scratch, cluster, emitted):
+    """It converges like a good one; the electrons of zinc's 4s give it away."""
+    fake.plan(fault("pot", *FALSE, tries=[1, 2]))
+    (spectrum,) = from_settings(load_settings()).run(cluster, SMALL)
+    assert [(a.step, a.reason) for a in spectrum.scf.attempts] == [
+        ("none", "valence_assignment"),
+        ("half mixing", "valence_assignment"),
+    ]
+    assert spectrum.scf.recovery == "quarter mixing"
+    assert fake.lines("potentials") == ["none", "half mixing", "quarter mixing"]
+    require_emission(spectrum, emitted[0])
+
+
+def test_a_false_solution_passes_where_feff10_is_to_be_reproduced(fake, scratch):
+    fake.plan(fault("pot", *FALSE))
+    site = site_of("wurtzite_ZnO", "Zn", on_bad_counts="separation")
+    (spectrum,) = from_settings(load_settings()).run_site(
+        replace(site, fms_radii_angstrom=site.fms_radii_angstrom[:1])
+    )
+    assert spectrum.scf.attempts == ()
+    assert spectrum.scf.separation.occupations_e[2][0] == 2.33
 
 
 def test_the_last_step_helps(fake, scratch, cluster):

@@ -25,6 +25,7 @@ from vtc_flows.feff.feff10_input import (
 from vtc_flows.feff.feffinp import parse_feff_input
 from vtc_flows.feff.recovery import FEFF10_LADDER
 from vtc_flows.feff.site_input import EnergyGrid, PotentialSpec, ScfControl, SiteInput
+from vtc_flows.feff.valence_bottom import wider_grid
 
 NI_O = 2.085  # Angstrom
 SITE = SiteInput(
@@ -234,9 +235,11 @@ def test_cards_of_the_recovery_are_those_that_the_programs_are_told_to_expect():
         ("ABSOLUTE\n", "", "ABSOLUTE"),
         ("RPATH 0.1", "RPATH 6", "RPATH"),
         ("PRINT", "RESTART\nPRINT", "unrecognized"),
-        ("0 60 0.2 1", "0 60 0.3 1", "no step"),
+        ("0 60 0.1 4", "0 60 0.3 4", "no step"),
+        ("0 60 0.1 4", "0 60 0.1 1", "no step"),
         ("FMS 1.98", "FMS 2.98", "radii"),
-        ("XES -39.96193", "XES -39.96293", "grid"),
+        ("XES -45.96129", "XES -45.96229", "grid"),
+        ("XES -45.96129", "XES -39.96129", "grid"),
         ("POLARIZATION 1.0", "POLARIZATION 0.9", "none of the six"),
         (" 1 8 O 2 3 1\n", " 1 8 O 2 3 2\n", "potential"),
         ("0.63121140 1", "0.63121150 1", "atom"),
@@ -262,6 +265,7 @@ def test_the_recorded_inputs_are_what_is_written_today():
     fermi = fake_feff10._known(FOLDER)["fermi"]
     generator, listed = Feff10InputGenerator(), site.for_potentials()
     ours = [generator.get_input_set(listed).text]
+    listed = replace(listed, grid=wider_grid(site.grid, site.lower_end))
     for radius in site.fms_radii_angstrom:
         for direction in DIRECTIONS.values():
             inputs = generator.get_input_set(listed, radius, polarization=direction, fermi_ev=fermi)

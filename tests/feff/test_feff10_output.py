@@ -10,6 +10,7 @@ from record_feff10 import FOLDER, site_of
 from vtc_flows.errors import EngineCrashError, EngineOutputError, ScfNotConvergedError
 from vtc_flows.feff.feff10_output import (
     CHARGE_FILE,
+    CONFIGURATION_FILE,
     ERROR_FILE,
     FINE_STRUCTURE_FILE,
     GEOMETRY_FILE,
@@ -21,15 +22,17 @@ from vtc_flows.feff.feff10_output import (
     XMU_FILE,
     read_edge_cross_section,
     read_fermi_level,
+    read_fine_structure,
     read_polarization,
     read_scf,
+    read_section,
     read_xmu,
     require_atoms,
-    require_fine_structure,
     require_no_error_file,
 )
+from vtc_flows.feff.pad import PadReader
 
-E_FERMI = -9.96193232
+E_FERMI = -9.96129286
 
 
 def recorded(name: str, program: str, number: int = 0) -> dict[str, str]:
@@ -41,7 +44,14 @@ def recorded(name: str, program: str, number: int = 0) -> dict[str, str]:
 @pytest.fixture
 def folder(tmp_path):
     """Return a folder with the files of the converged run, polarization x of the first size."""
-    for program, number in (("rdinp", 1), ("pot", 0), ("xsph", 0), ("mkgtr", 0), ("ff2x", 0)):
+    for program, number in (
+        ("rdinp", 1),
+        ("atomic", 0),
+        ("pot", 0),
+        ("xsph", 0),
+        ("mkgtr", 0),
+        ("ff2x", 0),
+    ):
         for name, text in recorded("converged", program, number).items():
             (tmp_path / name).write_text(text, encoding="latin-1")
     return tmp_path
@@ -64,13 +74,49 @@ def cut(folder, name: str, share: float):
     return put(folder, {name: text[: int(share * len(text))]})
 
 
+def lose_lines(folder, name: str, beginning: str):
+    lines = (folder / name).read_text(encoding="latin-1").splitlines(keepends=True)
+    kept = [line for line in lines if not line.startswith(beginning)]
+    assert len(kept) < len(lines)
+    return put(folder, {name: "".join(kept)})
+
+
+def drop_last_lines(folder, name: str, count: int):
+    lines = (folder / name).read_text(encoding="latin-1").rstrip().splitlines(keepends=True)
+    return put(folder, {name: "".join(lines[:-count])})
+
+
 def test_self_consistency(folder):
     scf = read_scf(folder)
-    assert len(scf.fermi_history_ev) == 11
-    assert scf.fermi_history_ev[-1] == -9.962
+    assert len(scf.fermi_history_ev) == 13  # four plain iterations count as the first
+    assert scf.fermi_history_ev[-1] == -9.961
     assert scf.e_fermi_ev == pytest.approx(E_FERMI, abs=1e-8)
     assert scf.charges_e == (0.66, -0.232, 0.225)
     assert scf.bad_counts == 0
+
+
+def test_which_electrons_were_counted(folder):
+    """Zinc's 3d and oxygen's 2s are valence; the electron that screens the hole is in 4s."""
+    separation = read_scf(folder).separation
+    assert separation.energy_ev == -40.0
+    assert separation.moves_ev == ()
+    assert separation.shell_names() == (("3d", "4s", "4p"), ("2s", "2p"), ("3d", "4s", "4p"))
+    electrons = [[shell.electrons for shell in shells] for shells in separation.shells]
+    assert electrons == [[10, 2, 1], [2, 4], [10, 1, 1]]
+    assert separation.occupations_e == (
+        (0.873, 1.08, 10.387, 0.0),
+        (1.869, 4.298, 0.064, 0.0),
+        (0.661, 0.902, 10.212, 0.0),
+    )
+
+
+def test_separations_that_were_given_up_are_told(folder):
+    """FEFF10 names the separation at each restart; what it says twice is no move."""
+    first = "Core-valence separation energy:  ecv=   -40.000 eV"
+    moves = first.replace("-40", "-63") + "\n" + first + "\n" + first
+    altered(folder, POT_LOG, first, moves)
+    separation = read_scf(folder).separation
+    assert (separation.energy_ev, separation.moves_ev) == (-40.0, (-63.0,))
 
 
 def test_charges_are_electrons_lost(folder):
@@ -102,7 +148,7 @@ def test_potentials_without_convergence_are_refused(tmp_path, name):
 
 def test_what_the_last_iteration_was_like_is_told(tmp_path):
     put(tmp_path, recorded("not_converged", "pot"))
-    with pytest.raises(ScfNotConvergedError, match=r"2 iterations.*charge by 0\.4039.*0\.3432"):
+    with pytest.raises(ScfNotConvergedError, match=r"5 iterations.*charge by 0\.4443.*0\.0304"):
         read_scf(tmp_path)
 
 
@@ -127,7 +173,7 @@ def test_stages_of_a_ramp(folder):
     late = recorded("converged", "pot")
     names = (POT_LOG, SCF_FILE)
     put(folder, {name: early[name] + late[name] for name in names})
-    assert len(read_scf(folder).fermi_history_ev) == 2 + 11
+    assert len(read_scf(folder).fermi_history_ev) == 5 + 13
     put(folder, {name: late[name] + early[name] for name in names})
     with pytest.raises(ScfNotConvergedError):
         read_scf(folder)
@@ -144,6 +190,47 @@ SCF_FAULTS = {
     ),
     "log cut off": (lambda d: cut(d, POT_LOG, 0.97), "output_truncated", "does not say"),
     "log of no iteration": (lambda d: put(d, {POT_LOG: "\n"}), "output_truncated", "does not say"),
+    "log without a separation": (
+        lambda d: altered(d, POT_LOG, "Core-valence separation", "Some"),
+        "output_truncated",
+        "names no core-valence separation",
+    ),
+    "log without occupations": (
+        lambda d: lose_lines(d, POT_LOG, "     "),
+        "output_truncated",
+        "config.dat has 3 kinds of atoms and log1.dat 0",
+    ),
+    "log with an atom less": (
+        lambda d: lose_lines(d, POT_LOG, "     2     "),
+        "output_truncated",
+        "config.dat has 3 kinds of atoms and log1.dat 2",
+    ),
+    "atoms missing": (
+        lambda d: (d / CONFIGURATION_FILE).unlink(),
+        "output_missing",
+        "left no config.dat",
+    ),
+    "atoms empty": (lambda d: put(d, {CONFIGURATION_FILE: ""}), "output_truncated", "is cut off"),
+    "atoms cut off in the head": (
+        lambda d: cut(d, CONFIGURATION_FILE, 0.05),
+        "output_truncated",
+        "config.dat is cut off",
+    ),
+    "atoms cut off in a line": (
+        lambda d: cut(d, CONFIGURATION_FILE, 0.9),
+        "output_truncated",
+        "config.dat is cut off",
+    ),
+    "atoms cut off after a line": (
+        lambda d: drop_last_lines(d, CONFIGURATION_FILE, 1),
+        "output_truncated",
+        "config.dat is cut off",
+    ),
+    "atoms cut off after an atom": (
+        lambda d: drop_last_lines(d, CONFIGURATION_FILE, 2),
+        "output_truncated",
+        "config.dat has 2 kinds of atoms and log1.dat 3",
+    ),
     "table empty": (lambda d: put(d, {SCF_FILE: ""}), "output_truncated", "holds no iteration"),
     "table of overlapped atoms": (
         lambda d: put(d, {SCF_FILE: "   0  -0.218  0.000  0.0000  0\n"}),
@@ -152,7 +239,7 @@ SCF_FAULTS = {
     ),
     "table cut off": (lambda d: cut(d, SCF_FILE, 0.97), "output_truncated", "broken line"),
     "table of words": (
-        lambda d: altered(d, SCF_FILE, "-9.859", "minus9"),
+        lambda d: altered(d, SCF_FILE, "-9.857", "minus9"),
         "output_truncated",
         "broken line.*minus9",
     ),
@@ -161,27 +248,27 @@ SCF_FAULTS = {
     "potentials of another run": (
         lambda d: put(d, {POT_FILE: recorded("not_converged", "pot")[POT_FILE]}),
         "output_stale",
-        "-9.859 eV, convergence.scf -9.962 eV",
+        "-9.857 eV, convergence.scf -9.961 eV",
     ),
     "not converged by the table": (
-        lambda d: altered(d, SCF_FILE, "0.0000     1", "0.0000     0"),
+        lambda d: altered(d, SCF_FILE, "0.0001     1", "0.0001     0"),
         "scf_not_converged",
-        "did not converge in 11",
+        "did not converge in 13",
     ),
     "not converged by the log": (
         lambda d: altered(d, POT_LOG, "Convergence reached", ":WARNING Convergence not reached"),
         "scf_not_converged",
-        "did not converge in 11",
+        "did not converge in 13",
     ),
     "diverged to NaN": (
         lambda d: altered(d, SCF_FILE, "-9.966 ", "NaN "),
         "scf_not_converged",
-        "diverged: after 7 iterations",
+        "diverged: after 10 iterations",
     ),
     "diverged to stars": (
         lambda d: altered(d, SCF_FILE, "-9.966 ", "****** "),
         "scf_not_converged",
-        "diverged: after 7 iterations",
+        "diverged: after 10 iterations",
     ),
 }
 
@@ -207,18 +294,18 @@ def test_fermi_level_agrees_with_the_spectrum(folder):
 def test_spectrum(folder):
     xmu = read_xmu(folder / XMU_FILE, 1.9808)
     columns = (xmu.photon_energy_ev, xmu.energy_ev, xmu.wave_number, xmu.mu, xmu.mu0)
-    assert {column.shape for column in columns} == {(71,)}
-    assert xmu.energy_ev[0] == pytest.approx(-39.96193, abs=1e-9)
-    assert xmu.photon_energy_ev[0] == pytest.approx(9634.7313839196, abs=1e-9)
-    assert xmu.mu[0] == 4.8185107059e-06
-    assert xmu.mu0[0] == 4.4903706327e-06
+    assert {column.shape for column in columns} == {(83,)}
+    assert xmu.energy_ev[0] == pytest.approx(-45.96129, abs=1e-9)
+    assert xmu.photon_energy_ev[0] == pytest.approx(9628.7313844518, abs=1e-9)
+    assert xmu.mu[0] == 4.8840244575e-06
+    assert xmu.mu0[0] == 4.7437590394e-06
 
 
 def test_numbers_with_exponents_of_three_digits(folder):
     """Fortran leaves out the letter."""
-    altered(folder, XMU_FILE, "3.2814007321E-07", "3.2814007321-107")
-    altered(folder, XMU_FILE, "4.8185107059E-06", "4.8185107059-106")
-    assert read_xmu(folder / XMU_FILE).mu[0] == 4.8185107059e-106
+    altered(folder, XMU_FILE, "1.4026541806E-07", "1.4026541806-107")
+    altered(folder, XMU_FILE, "4.8840244575E-06", "4.8840244575-106")
+    assert read_xmu(folder / XMU_FILE).mu[0] == 4.8840244575e-106
 
 
 XMU_FAULTS = {
@@ -227,17 +314,17 @@ XMU_FAULTS = {
     "head only": (lambda d: cut(d, XMU_FILE, 0.05), "output_truncated", "holds no numbers"),
     "cut in a line": (lambda d: cut(d, XMU_FILE, 0.5), "output_truncated", "broken line"),
     "NaN": (
-        lambda d: altered(d, XMU_FILE, "4.8185107059E-06", "NaN"),
+        lambda d: altered(d, XMU_FILE, "4.8840244575E-06", "NaN"),
         "output_not_finite",
         "not finite",
     ),
     "infinite": (
-        lambda d: altered(d, XMU_FILE, "4.8185107059E-06", "Infinity"),
+        lambda d: altered(d, XMU_FILE, "4.8840244575E-06", "Infinity"),
         "output_not_finite",
         "not finite",
     ),
     "stars": (
-        lambda d: altered(d, XMU_FILE, "4.8185107059E-06", "*" * 20),
+        lambda d: altered(d, XMU_FILE, "4.8840244575E-06", "*" * 20),
         "output_truncated",
         "broken line",
     ),
@@ -269,7 +356,7 @@ def test_cross_section_at_the_fermi_level(folder):
         ],
         dtype=float,
     )
-    nearest = int(np.argmin(np.abs(rows[:71, 0] - E_FERMI)))
+    nearest = int(np.argmin(np.abs(rows[:83, 0] - E_FERMI)))
     assert edge == pytest.approx(rows[nearest, 2], rel=1e-3)
 
 
@@ -370,14 +457,30 @@ def test_other_atoms_are_refused(folder, name):
 
 
 def test_fine_structure(folder):
-    require_fine_structure(folder / FINE_STRUCTURE_FILE)
+    """On the mesh of the embedded atom, whose vertical part stands at the Fermi level."""
+    numbers = read_fine_structure(folder / FINE_STRUCTURE_FILE)
+    section = read_section(folder / SECTION_FILE)
+    assert numbers.shape == section.energy_ev.shape == (104,)
+    assert np.abs(numbers).max() > 0.1
+    assert section.n_horizontal == 83
+    assert section.energy_ev[section.fermi_index].real == pytest.approx(E_FERMI, abs=1e-6)
+    vertical = section.energy_ev[section.n_horizontal :]
+    np.testing.assert_allclose(vertical.real, E_FERMI, atol=1e-6)
+    assert (np.diff(vertical.imag) > 0).all()
+
+
+def test_a_fine_structure_that_is_not_finite_is_refused(folder, monkeypatch):
+    monkeypatch.setattr(PadReader, "complexes", lambda self, count: np.full(count, np.nan + 0j))
+    with pytest.raises(EngineOutputError, match="not finite") as caught:
+        read_fine_structure(folder / FINE_STRUCTURE_FILE)
+    assert caught.value.reason == "output_not_finite"
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.1, 0.5, 0.95])
 def test_a_fine_structure_that_is_cut_off_is_refused(folder, share):
     cut(folder, FINE_STRUCTURE_FILE, share)
     with pytest.raises(EngineOutputError, match="mkgtr did not finish it") as caught:
-        require_fine_structure(folder / FINE_STRUCTURE_FILE)
+        read_fine_structure(folder / FINE_STRUCTURE_FILE)
     assert caught.value.reason == "output_truncated"
 
 

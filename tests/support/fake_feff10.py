@@ -60,15 +60,17 @@ FIXED = {
 }
 #: The cards of each step of the recovery; {r} is the radius of the potentials.
 RUNGS = {
-    "none": ["SCF {r} 0 60 0.2 1"],
-    "two iterations": ["SCF {r} 0 2 0.2 1"],
-    "half mixing": ["SCF {r} 0 100 0.1 1"],
-    "quarter mixing": ["SCF {r} 0 100 0.05 3"],
-    "SCF ramp": ["SCF {r} 0 100 0.1 1", "SCFRAMP {r06} 2"],
-    "other core-valence floor": ["SCF {r} 0 100 0.1 1", "CORVAL -50"],
-    "smaller overlap": ["SCF {r} 0 100 0.1 1", "AFOLP 1.05"],
-    "wider SCF cluster": ["SCF {r12} 0 100 0.1 1"],
+    "none": ["SCF {r} 0 60 0.1 4"],
+    "two iterations": ["SCF {r} 0 2 0.1 4"],
+    "half mixing": ["SCF {r} 0 100 0.05 8"],
+    "quarter mixing": ["SCF {r} 0 100 0.025 8"],
+    "SCF ramp": ["SCF {r} 0 100 0.05 8", "SCFRAMP {r06} 2"],
+    "other core-valence floor": ["SCF {r} 0 100 0.05 8", "CORVAL -50"],
+    "smaller overlap": ["SCF {r} 0 100 0.05 8", "AFOLP 1.05"],
+    "wider SCF cluster": ["SCF {r12} 0 100 0.05 8"],
 }
+#: How far below the Fermi level the grid begins: the bottom of the valence, and 6 eV more.
+BELOW_EV = 36.0
 
 
 class Refused(Exception):
@@ -138,7 +140,7 @@ def check_input(text, known):
     stage = None
     if direction:
         stage = next((n for n, d in DIRECTIONS.items() if near(direction, d, 1e-9)), None)
-        wanted = [known["fermi"] - 30.0, known["fermi"] + 5.0, known["step"]]
+        wanted = [known["fermi"] - BELOW_EV, known["fermi"] + 5.0, known["step"]]
         if stage is None:
             raise Refused(f"POLARIZATION {direction} is none of the six")
         if radius is None:
@@ -201,7 +203,11 @@ def rdinp(known):
 
 
 def atomic(known):
-    return known["logs"]["atomic"], {"apot.bin": read("geom.dat") + read("pot.inp"), "log1.dat": ""}
+    return known["logs"]["atomic"], {
+        "apot.bin": read("geom.dat") + read("pot.inp"),
+        "config.dat": known["config.dat"],
+        "log1.dat": "",
+    }
 
 
 def pot(known):
@@ -227,7 +233,7 @@ def opconsat(known):
 def xsph(known):
     if not near(numbers(read("xsph.inp").split()), known["grid"], 6e-6):
         raise Refused("xsph has another grid")
-    return known["logs"]["xsph"], {"phase.bin": "phases\n", "xsect.dat": known["xsect.dat"]}
+    return known["logs"]["xsph"], {"phase.bin": "phases\n", "xsect.dat": known["xsect.dat"][""]}
 
 
 def fms(known):
@@ -285,7 +291,7 @@ def edited(text, how):
     else:
         for number, row in enumerate(rows):
             omega, energy, k, mu, mu0, chi = map(float, row)
-            if word == "negative" and 30 <= number < 40:
+            if word == "negative" and 42 <= number < 52:
                 mu = -mu
             elif word == "zero":
                 mu = 0.0
@@ -301,7 +307,7 @@ def edited(text, how):
     return "\n".join([*head, *("  ".join(row) for row in rows), ""])
 
 
-def do_before(verb, arguments, home):
+def do_before(verb, arguments, home, known):
     """Let a program go wrong before it has read anything."""
     if verb == "exit":
         print("a wrapper fails")
@@ -312,6 +318,13 @@ def do_before(verb, arguments, home):
     elif verb == "complain":  # as the Fortran library does
         print(arguments[0])
         leave(2)
+    elif verb == "mutter":  # and go on
+        print(arguments[0], flush=True)
+    elif verb == "linger":  # long enough to be heard
+        time.sleep(arguments[0])
+    elif verb == "remake":  # as another run in the same folder would
+        name, program = arguments
+        write(name, globals()[program](known)[1][name])
     elif verb == "wait":
         note("waiting", str(os.getpid()))
         time.sleep(120)
@@ -442,7 +455,7 @@ def main(place):
     ]
     write(ERROR_FILE, f" Starting FEFF9 module {program}.  If this message is still here ...\n")
     known["potential_answer"] = next((a[0] for v, a in due if v == "answer"), "converged")
-    after = [(verb, words) for verb, words in due if not do_before(verb, words, _HOME)]
+    after = [(verb, words) for verb, words in due if not do_before(verb, words, _HOME, known)]
     try:
         for name in READS[program]:
             if not os.path.exists(name) or not os.path.getsize(name):
@@ -547,7 +560,8 @@ def recorded_calls(recordings, name):
 
 def _known(recordings):
     calls = recorded_calls(recordings, "converged")
-    known = {name: {} for name in ("rdinp", "logs", "fms.bin", "xmu.dat")}
+    known = {name: {} for name in ("rdinp", "logs", "xsect.dat", "fms.bin", "xmu.dat")}
+    known["config.dat"] = ""
     radius = stage = None
     for call in calls:
         program, files = call["program"], call["files"]
@@ -567,8 +581,9 @@ def _known(recordings):
         for name in ("fms.bin", "xmu.dat"):
             if name in files:
                 known[name][f"{radius} {stage}"] = files[name]
+        known["config.dat"] = files.get("config.dat", known["config.dat"])
         if program == "xsph":
-            known["xsect.dat"] = files["xsect.dat"]
+            known["xsect.dat"][""] = files["xsect.dat"]
     known["radii"] = sorted({float(key.split()[0]) for key in known["xmu.dat"]})
     rows = [line.split() for line in known["xmu.dat"][f"{known['radii'][0]} x"].splitlines()]
     energies = [float(row[1]) for row in rows if not row[0].startswith("#")]
@@ -578,5 +593,9 @@ def _known(recordings):
         name: next(c for c in recorded_calls(recordings, name) if c["program"] == "pot")
         for name in ("converged", "not_converged", "bad_counts", "stopped")
     }
-    other = known["pot"]["not_converged"]["files"]["pot.bin"]
-    return known | {"pot.bin": {"other": other}}
+    others = recorded_calls(recordings, "not_converged")
+    known["pot.bin"] = {}
+    for name, program in (("pot.bin", "pot"), ("xsect.dat", "xsph")):
+        call = next(c for c in others if c["program"] == program)
+        known[name]["other"] = call["files"][name]
+    return known

@@ -289,27 +289,29 @@ class _Run:
     def _potentials(self) -> Feff10Scf:
         self._read_input(self.generator.get_input_set(self._listed(None)))
         most = self.site.scf.max_iterations
-        ours_to_mend = self.site.scf.on_bad_counts == "slow_down"
 
         def watch(said: str) -> None:
             self.progress("scf", len(_ITERATION.findall(said)), most)
-            if ours_to_mend and BAD_COUNTS in said:  # what FEFF10 does next can mislead it
-                raise ScfNotConvergedError(
-                    "FEFF10 met impossible occupations and would look for another core-valence "
-                    "separation",
-                    reason="bad_counts",
-                )
+            self._require_possible(BAD_COUNTS in said)
 
         for program in POTENTIAL_PROGRAMS[1:]:
             self.runner.run(program, watch if program == "pot" else None)
         if not (most and self.site.scf.radius_angstrom):
             return Feff10Scf((), read_fermi_level(self.folder / POT_FILE), (), 0)
         scf = read_scf(self.folder)
-        if ours_to_mend:
-            watch(BAD_COUNTS * scf.bad_counts)  # of a program that was too fast to be watched
+        self._require_possible(scf.bad_counts > 0)  # of a program too fast to be watched
         if scf.separation is not None and self.site.scf.on_bad_counts != "separation":
             require_one_solution(self.site.potentials, scf.separation)
         return scf
+
+    def _require_possible(self, bad_counts: bool) -> None:
+        """Stop at impossible occupations: what FEFF10 does next can mislead it."""
+        if bad_counts and self.site.scf.on_bad_counts == "slow_down":
+            raise ScfNotConvergedError(
+                "FEFF10 met impossible occupations and would look for another core-valence "
+                "separation",
+                reason="bad_counts",
+            )
 
     def _spectrum(
         self,

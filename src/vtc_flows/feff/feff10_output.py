@@ -193,6 +193,7 @@ def read_scf(folder: Path) -> Feff10Scf:
         _valence_shells(folder / CONFIGURATION_FILE),
         _occupations(last_word),
     )
+    _require_same_kinds(separation)
     charges = _charges(folder / CHARGE_FILE)
     return Feff10Scf(history, e_fermi_ev, charges, bad_counts, separation)
 
@@ -473,6 +474,17 @@ def _valence_shells(path: Path) -> tuple[tuple[Shell, ...], ...]:
     if not complete or len(complete) % 2:
         raise EngineOutputError(f"{path.name} is cut off", reason="output_truncated")
     return tuple(shells_of_table(row) for row in complete[1::2])
+
+
+def _require_same_kinds(separation: CoreValence) -> None:
+    """Refuse shells and occupations of different numbers of kinds of atoms: lines are lost."""
+    shells, occupations = len(separation.shells), len(separation.occupations_e)
+    if shells != occupations:
+        raise EngineOutputError(
+            f"{CONFIGURATION_FILE} has {shells} kinds of atoms and {POT_LOG} {occupations}: one of "
+            "them is cut off",
+            reason="output_truncated",
+        )
 
 
 def _table(path: Path, n_columns: int) -> FloatArray:

@@ -18,7 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtc_flows.errors import EngineOutputError
-from vtc_flows.feff.feff10_output import FEFF10_HARTREE_EV, Section
+from vtc_flows.feff.feff10_output import (
+    FEFF10_HARTREE_EV,
+    FINE_STRUCTURE_FILE,
+    SECTION_FILE,
+    XMU_FILE,
+    Section,
+)
 from vtc_flows.feff.site_input import LowerEnd
 from vtc_flows.feff.valence_bottom import ValenceBottom, bottom_from_background
 from vtc_flows.physics.tensors import from_polarizations
@@ -92,8 +98,11 @@ def valence_spectra(
     Raises
     ------
     EngineOutputError
-        If our integral over all occupied states does not give FEFF10's spectra.
+        If the files have different meshes, or our integral over all occupied states does not give
+        FEFF10's spectra.
     """
+    for name, numbers in fine_structure.items():
+        _require_one_mesh(section, numbers, spectra[name])
     mesh = EnergyMesh(
         section.energy_ev / FEFF10_HARTREE_EV, section.n_horizontal, section.fermi_index
     )
@@ -132,3 +141,20 @@ def valence_spectra(
     found = occupied_spectrum(upper, values, wanted_ev / FEFF10_HARTREE_EV, refine).imag
     tensor = from_polarizations({name: found[:, i] for i, name in enumerate(names)})
     return ValenceSpectra(wanted_ev, tensor, found[:, -1], bottom)
+
+
+def _require_one_mesh(
+    section: Section, fine_structure: NDArray[np.complex128], spectrum: FloatArray
+) -> None:
+    n_section, n_fine = len(section.energy_ev), len(fine_structure)
+    if section.n_horizontal != len(spectrum) or n_section > n_fine:
+        raise EngineOutputError(
+            f"{SECTION_FILE}, {FINE_STRUCTURE_FILE} and {XMU_FILE} have different meshes: they are "
+            "of different runs",
+            reason="output_stale",
+        )
+    if n_section < n_fine:
+        raise EngineOutputError(
+            f"{SECTION_FILE} holds {n_section} of the {n_fine} points of {FINE_STRUCTURE_FILE}",
+            reason="output_truncated",
+        )
