@@ -64,7 +64,7 @@ def section_with(ghosts, others=()):
     return z, smooth + poles, normalization
 
 
-@pytest.mark.parametrize("places", [(-16.6,), (-18.3, -17.3)])
+@pytest.mark.parametrize("places", [(-16.6,), (-18.3, -17.3), (-25.4, -23.7)])
 def test_poles_of_negative_weight_are_found(places):
     residue = 0.004 / HARTREE_EV
     z, section, normalization = section_with([(place, residue) for place in places])

@@ -32,13 +32,13 @@ FloatArray = NDArray[np.float64]
 _CUBIC = 3
 #: How prominent the peak of the normalization has to be (of its logarithm).
 _PROMINENCE = 0.05
-#: Where the second matrix element, to the other p level, may pass through zero (eV).
-_BESIDE_EV = 0.9
+#: How far from the first the matrix element to the other p level may pass through zero (eV).
+_BESIDE_EV = (0.8, 1.6)
 #: Half the stretch that is fitted beyond the outermost pole (eV), and the polynomial beside it.
 _REACH_EV, _DEGREE = 3.0, 5
 #: What fitted poles must be: near to where they were looked for (eV), real, and that much better
 #: than one pole less.
-_SAME_PLACE_EV, _REAL, _BETTER = 0.7, 0.3, 3.0
+_SAME_PLACE_EV, _REAL, _BETTER = 1.0, 0.3, 3.0
 #: A rest this small, relative to the largest value, needs no further pole.
 _SMALL = 1e-3
 
@@ -124,9 +124,11 @@ def ghost_levels(
     peaks, _ = find_peaks(np.log(normalization), prominence=_PROMINENCE)
     found: list[tuple[float, complex]] = []
     for peak in energies[peaks]:
-        near = np.abs(energies - peak) < _REACH_EV + _BESIDE_EV
-        starts = ([peak], [peak - _BESIDE_EV, peak], [peak, peak + _BESIDE_EV])
-        if near.sum() < 4 * _DEGREE or any(abs(at - peak / HARTREE_EV) < 1e-3 for at, _ in found):
+        near = np.abs(energies - peak) < _REACH_EV + _BESIDE_EV[-1]
+        pairs = [sorted((peak, peak + sign * far)) for far in _BESIDE_EV for sign in (-1, 1)]
+        starts = ([peak], *pairs)
+        taken = any(abs(at * HARTREE_EV - peak) < _SAME_PLACE_EV for at, _ in found)
+        if taken or near.sum() < 4 * _DEGREE:
             continue
         fitted = _fit(line_ha[near] * HARTREE_EV, cross_section[near] / scale, starts)
         found += [(at / HARTREE_EV, residue * scale / HARTREE_EV) for at, residue in fitted]
