@@ -21,7 +21,7 @@ from vtc_flows.physics.tensors import from_polarizations
 
 RECORDED = Path(__file__).parents[1] / "data" / "feff10"
 NAMES = sorted(path.name.removesuffix(".json.gz") for path in RECORDED.glob("*.json.gz"))
-#: Operations of the site's point group: 4mm, -3m, 2 of -3m (as relaxed), -1, 2/m, 3, -3, mmm, -1, 3m.
+#: Operations of the site's point group: 4mm, -3m, -1 of a relaxed cell, -1, 2/m ...
 ORDERS = {
     "BaTiO3_P4mm": 8,
     "LiCoO2": 12,
