@@ -125,7 +125,7 @@ def _rank_correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> f
 def table(valence: dict[str, Any], whole: dict[str, Any]) -> str:
     """Return both SAMS of each record as Markdown."""
     lines = [
-        "| crystal | E_3p - E_F, eV | bottom - E_F, eV | area: excess | SAMS, all | SAMS, valence |",
+        "| crystal | E_3p - E_F, eV | bottom, eV | area: excess | SAMS, all | SAMS, valence |",
         "|---|---|---|---|---|---|",
     ]
     for name in sorted(valence):
