@@ -87,6 +87,15 @@ class TestVerdict:
             replace(wrong, occupations_e=((0.60, 0.59, 8.63, 0.0, 0.0),)),
         )
 
+    def test_a_core_hole_may_make_a_shell_deep(self):
+        """Zinc's 3d is at -33 eV in the atom with the hole, and at -20 eV in the others."""
+        zinc = [PotentialSpec.with_default_lmax(30, "Zn", 1.0)] * 2
+        shells = [
+            (Shell(4, 0, 2.0, deep=False), Shell(3, 2, 10.0, deep=deep)) for deep in (True, False)
+        ]
+        occupations = ((0.9, 0.8, 9.9, 0.0, 0.0), (0.8, 0.8, 9.8, 0.0, 0.0))
+        require_one_solution(zinc, CoreValence(-45.0, (), tuple(shells), occupations))
+
     def test_above_a_full_deep_shell_there_is_an_empty_one(self):
         """Sodium's 2p is full, and its sphere holds tails of the neighbors' p states."""
         sodium = (Shell(3, 0, 1.0, deep=False), Shell(2, 1, 6.0, deep=True))

@@ -273,9 +273,8 @@ def _require_fit(label: str, separation: CoreValence, number: int) -> None:
 def _require_equal(first: str, second: str, separation: CoreValence, one: int, other: int) -> None:
     # the electron that screens the core hole may open a shell, but it closes none
     a_shells, b_shells = (separation.shells[number] for number in (one, other))
-    differ = {s.name for s in a_shells if s.full and s.deep} ^ {
-        s.name for s in b_shells if s.full and s.deep
-    }
+    differ = _deep_shells(a_shells) - {shell.name for shell in b_shells}
+    differ |= _deep_shells(b_shells) - {shell.name for shell in a_shells}
     if differ:
         raise _refusal(
             f"{' '.join(sorted(differ))} counts as valence in only one of two potentials of one "
@@ -289,6 +288,10 @@ def _require_equal(first: str, second: str, separation: CoreValence, one: int, o
                 f"{letter} electrons: the core-valence separation at "
                 f"{separation.energy_ev:.1f} eV parts them"
             )
+
+
+def _deep_shells(shells: Sequence[Shell]) -> set[str]:
+    return {shell.name for shell in shells if shell.full and shell.deep}
 
 
 def _refusal(message: str) -> ScfNotConvergedError:
