@@ -230,14 +230,14 @@ def test_what_the_steps_of_feff10_change():
         "half mixing": 0.1,
         "quarter mixing": 0.05,
         "SCF ramp": 0.1,
-        "other core-valence floor": 0.1,
+        "deeper core levels": 0.1,
         "smaller overlap": 0.1,
         "wider SCF cluster": 0.1,
     }
     assert all(one.scf.max_iterations == 100 for name, one in tried.items() if name != "none")
     assert all(one.scf.n_plain_mixing == 5 for name, one in tried.items() if name != "none")
     assert tried["SCF ramp"].scf.ramp_from_angstrom == pytest.approx(0.6 * 4.5)
-    assert tried["other core-valence floor"].scf.core_valence_floor_ev == -50.0
+    assert tried["deeper core levels"].scf.core_valence_floor_ev == -100.0
     assert tried["smaller overlap"].overlap == 1.05
     assert tried["wider SCF cluster"].scf.radius_angstrom == pytest.approx(1.2 * 4.5)
 

@@ -65,7 +65,7 @@ RUNGS = {
     "half mixing": ["SCF {r} 0 100 0.05 8"],
     "quarter mixing": ["SCF {r} 0 100 0.025 8"],
     "SCF ramp": ["SCF {r} 0 100 0.05 8", "SCFRAMP {r06} 2"],
-    "other core-valence floor": ["SCF {r} 0 100 0.05 8", "CORVAL -50"],
+    "deeper core levels": ["SCF {r} 0 100 0.05 8", "CORVAL -100"],
     "smaller overlap": ["SCF {r} 0 100 0.05 8", "AFOLP 1.05"],
     "wider SCF cluster": ["SCF {r12} 0 100 0.05 8"],
 }

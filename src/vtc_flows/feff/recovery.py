@@ -75,7 +75,7 @@ _POTENTIALS = frozenset(
 _LEAST_ITERATIONS = 100
 _MORE_PLAIN = 4  # iterations; Broyden's first steps overshoot
 _RAMP_START = 0.6  # of the radius of the self-consistency
-_OTHER_FLOOR_EV = -50.0  # FEFF10's own is -70
+_DEEPER_FLOOR_EV = -100.0  # FEFF10's own is -70, which misses selenium's 3d
 _SMALLER_OVERLAP = 1.05
 
 
@@ -170,8 +170,8 @@ def _ramped(scf: ScfControl) -> ScfControl:
     return replace(_gentler(scf, 2.0), ramp_from_angstrom=_RAMP_START * scf.radius_angstrom)
 
 
-def _other_floor(scf: ScfControl) -> ScfControl:
-    return replace(_gentler(scf, 2.0), core_valence_floor_ev=_OTHER_FLOOR_EV)
+def _deeper_floor(scf: ScfControl) -> ScfControl:
+    return replace(_gentler(scf, 2.0), core_valence_floor_ev=_DEEPER_FLOOR_EV)
 
 
 def _wider(scf: ScfControl) -> ScfControl:
@@ -200,16 +200,16 @@ FEFF8L_LADDER: tuple[Step, ...] = (
 )
 
 #: A mixing of 0.05 with more iterations is what feff10's authors advise (its issue 24). Then
-#: what only FEFF10 has: potentials of a small cluster as the start of larger ones, and another
-#: place to look for the gap between core and valence. Less overlap helps where FEFF cannot
-#: integrate enough charge. These three act on the potentials alone and are tried for no other
-#: failure.
+#: what only FEFF10 has: potentials of a small cluster as the start of larger ones, and a deeper
+#: search for core levels that a crystal lifts among the valence states. Less overlap helps where
+#: FEFF cannot integrate enough charge. These three act on the potentials alone and are tried for
+#: no other failure.
 FEFF10_LADDER: tuple[Step, ...] = (
     _NONE,
     Step("half mixing", _scf(lambda scf: _gentler(scf, 2.0))),
     Step("quarter mixing", _scf(_slow)),
     Step("SCF ramp", _unless_given("SCFRAMP", _scf(_ramped)), _POTENTIALS),
-    Step("other core-valence floor", _unless_given("CORVAL", _scf(_other_floor)), _POTENTIALS),
+    Step("deeper core levels", _unless_given("CORVAL", _scf(_deeper_floor)), _POTENTIALS),
     Step("smaller overlap", _unless_given("AFOLP", _less_overlap), _POTENTIALS),
     _WIDER,
 )
