@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtc_flows.feff.memory import complexes, doubles, integer, integers, single_complexes
+from vtc_flows.feff.scf_arrays import N_ANGULAR
 from vtc_flows.feff.site_input import SiteInput
 from vtc_flows.feff.units import BOHR_ANGSTROM
 from vtc_flows.scattering.cluster import ClusterGeometry
-
-#: Angular momenta per potential in FEFF's arrays (its ``lx`` + 1).
-N_ANGULAR = 5
 
 
 class ScfScattering:
