@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pymatgen.core import Lattice, Structure
 
 from vtc_flows.crystal.clusters import absorber_cluster
 from vtc_flows.errors import ScfNotConvergedError
@@ -205,3 +206,36 @@ class TestOnRutile:
         found = run(first_only=True, mixing=0.2, n_plain_mixing=1, on_bad_counts="separation")
         assert found.e_fermi_ev == pytest.approx(-15.979, abs=5e-3)
         assert found.scf.separation.moves_ev == (-53.0, -63.5)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("name", "shell", "fermi_ev"), [("VSe", "3d", -10.05), ("NbCr2", "4s", -15.83)]
+)
+def test_levels_that_the_crystal_lifts_among_the_valence(name, shell, fermi_ev, tmp_path):
+    """Se 3d and Nb 4s are just below -70 eV in the free atom, where FEFF does not look for them."""
+    structure = {
+        "VSe": Structure.from_spacegroup(  # mp-29131
+            "P6_3/mmc",
+            Lattice.hexagonal(3.645, 5.953),
+            ["V", "Se"],
+            [[0, 0, 0], [1 / 3, 2 / 3, 1 / 4]],
+        ),
+        "NbCr2": Structure(  # mp-548
+            [[1.4142, 4.0, 2.4495], [4.2427, 0.0, 2.4495], [0.0, 0.0, 4.899]],
+            ["Nb"] * 2 + ["Cr"] * 4,
+            [[0.875] * 3, [0.125] * 3, [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5] * 3, [0.5, 0.5, 0]],
+        ),
+    }[name]
+    metal = next(i for i, site in enumerate(structure) if site.specie.symbol in ("V", "Cr"))
+    site = site_input(
+        absorber_cluster(structure, metal), XesSettings(energy_below_ev=1.0, energy_step_ev=0.5)
+    )
+    engine = Feff8lEngine(
+        find_feff8l(load_settings()), scratch_directory=tmp_path, ladder=FEFF8L_LADDER[:1]
+    )
+    (found,) = engine.run_site(replace(site, lower_end=None))
+    last = found.scf.separation.shell_names()[-1]  # of the other element
+    assert shell in last
+    assert found.scf.restarts >= 1
+    assert found.e_fermi_ev == pytest.approx(fermi_ev, abs=0.4)

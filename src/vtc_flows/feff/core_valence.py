@@ -249,12 +249,29 @@ def require_one_solution(potentials: Sequence[PotentialSpec], separation: CoreVa
                 _require_equal(potentials[other].label, potential.label, separation, other, number)
 
 
+def counted_core_shells(separation: CoreValence) -> list[tuple[int, int]]:
+    """Return potential and l where more electrons were counted than the valence shells hold."""
+    return [
+        (number, momentum)
+        for number, occupations in enumerate(separation.occupations_e)
+        for momentum, occupation in enumerate(occupations)
+        if occupation > _room(separation.shells[number], momentum) + _BEYOND_E[momentum]
+    ]
+
+
+def _room(shells: Sequence[Shell], momentum: int) -> float:
+    """Return how many electrons of one l the valence of an atom can hold."""
+    own = [shell for shell in shells if shell.l == momentum]
+    room = float(sum(shell.capacity for shell in own))
+    if all(shell.full and shell.deep for shell in own):
+        room += 2 * momentum + 1  # an empty shell above, half filled by what neighbors share
+    return room
+
+
 def _require_fit(label: str, separation: CoreValence, number: int) -> None:
     for momentum, occupation in enumerate(separation.occupations_e[number]):
         shells = [shell for shell in separation.shells[number] if shell.l == momentum]
-        room = float(sum(shell.capacity for shell in shells))
-        if all(shell.full and shell.deep for shell in shells):
-            room += 2 * momentum + 1  # an empty shell above, half filled by what neighbors share
+        room = _room(separation.shells[number], momentum)
         if occupation > room + _BEYOND_E[momentum]:
             raise _refusal(
                 f"{label} holds {occupation:.2f} {_LETTERS[momentum]} electrons where its valence "

@@ -138,9 +138,7 @@ class ScfSteering:
             self._count_start()
             self._start_again(arguments)
         elif not possible and self._separation.take_from_core(occupations, valence):
-            self._put_back(arguments, self._beginning)
-            self._beginning = None  # the next one has the shells from the core
-            self._start_again(arguments)
+            self._start_with_core_shells(arguments)
         elif not possible and policy == "slow_down":
             self._put_back(arguments, self._beginning)
             self._mixing /= _SLOWER
@@ -150,7 +148,20 @@ class ScfSteering:
             self._start_again(arguments)
         else:
             fermi.value = self._judge.judge(fermi.value, charges, occupations, possible=possible)
+            if (
+                policy != "separation"
+                and self.history.converged
+                and self._separation.take_what_was_counted(self.history.occupations_e)
+            ):
+                self._start_with_core_shells(arguments)
         self._progress("scf", self.history.n_iterations, self._site.scf.max_iterations)
+
+    def _start_with_core_shells(self, arguments: tuple[Any, ...]) -> None:
+        """Start again with more shells as valence: the mixing was not to blame."""
+        assert self._beginning is not None
+        self._put_back(arguments, self._beginning)
+        self._beginning = None  # the next one has the density of these shells
+        self._start_again(arguments)
 
     def _state(self, arguments: tuple[Any, ...]) -> list[NDArray[np.float64]]:
         return [doubles(arguments[i], count).copy() for i, count in _CHANGED]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vtc_flows.feff.core_valence import CoreValence, Shell, valence_shells
+from vtc_flows.feff.core_valence import CoreValence, Shell, counted_core_shells, valence_shells
 from vtc_flows.feff.elf import HookedLibrary
 from vtc_flows.feff.memory import doubles, floating, integers
 from vtc_flows.feff.scf_arrays import N_ANGULAR, RADIAL_POINTS, Guard, by_potential
@@ -103,10 +103,17 @@ class SeparationSteering:
         full = 2.0 * (2 * np.arange(N_ANGULAR) + 1)
         excess = occupations - valence - full
         more = (excess > -_LACKING_E) & (excess < _BEYOND_E)
-        found = [(int(i), int(m)) for i, m in np.argwhere(more) if (i, m) not in self._once]
-        self._once.update(found)
-        self._core_shells += found
-        return bool(found)
+        return self._take([(int(i), int(m)) for i, m in np.argwhere(more)])
+
+    def take_what_was_counted(self, occupations_e: list[list[float]]) -> bool:
+        """Do the same for a converged solution in which core shells were counted."""
+        return self._take(counted_core_shells(self.facts(occupations_e)))
+
+    def _take(self, shells: list[tuple[int, int]]) -> bool:
+        new = [shell for shell in shells if shell not in self._once]
+        self._once.update(new)
+        self._core_shells += new
+        return bool(new)
 
     def _separate(self, *arguments: Any) -> None:
         """Let FEFF part core and valence, but not again where only the mixing was too fast."""
