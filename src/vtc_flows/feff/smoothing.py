@@ -35,7 +35,7 @@ _PROMINENCE = 0.05
 #: How far from the first the matrix element to the other p level may pass through zero (eV).
 _BESIDE_EV = (0.8, 1.6)
 #: Half the stretch that is fitted beyond the outermost pole (eV), and the polynomial beside it.
-_REACH_EV, _DEGREE = 3.0, 5
+_REACH_EV, _DEGREE = 3.0, 8
 #: What fitted poles must be: near to where they were looked for (eV), real, and that much better
 #: than one pole less.
 _SAME_PLACE_EV, _REAL, _BETTER = 1.0, 0.3, 3.0
