@@ -24,7 +24,7 @@ ATOMS
 
 def test_every_card_stands_in_the_table_with_reason_and_source():
     site = parse_feff_input(INPUT).site
-    recovering = replace(site.scf, ramp_from_angstrom=1.5, core_valence_floor_ev=-50.0)
+    recovering = replace(site.scf, ramp_from_angstrom=1.5, core_valence_floor_ev=-100.0)
     cards = (
         Feff10InputGenerator()
         .get_input_set(

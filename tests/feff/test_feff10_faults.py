@@ -301,6 +301,13 @@ FAULTS = [
         AGAIN,
     ),
     Fault(
+        "`phase.bin` is cut off",
+        (("xsph", "cut", "phase.bin", 0.5),),
+        "output_truncated",
+        "phase.bin",
+        AGAIN,
+    ),
+    Fault(
         "`xsect.dat` is cut off",
         (("xsph", "cut", "xsect.dat", 0.5),),
         "output_truncated",
@@ -587,7 +594,9 @@ def require_emission(spectrum: SiteSpectrum, wanted: ValenceSpectra) -> None:
         (spectrum.background * edge, wanted.background),
     ):
         np.testing.assert_allclose(found, by_files, rtol=1e-12, atol=1e-12 * by_files.max())
-    assert spectrum.bottom == wanted.bottom
+    assert spectrum.bottom is not None
+    assert replace(spectrum.bottom, levels=()) == wanted.bottom
+    assert [(level.label, level.letter) for level in spectrum.bottom.levels] == [("O", "s")]
 
 
 def test_without_a_fault(fake, scratch, cluster, emitted):

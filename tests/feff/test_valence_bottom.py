@@ -74,10 +74,24 @@ class TestBottom:
             found = bottom_from_background(GRID, background, LowerEnd(30.0), 0.1)
             assert (found.method, found.energy_ev) == ("depth", FERMI - 30.0)
 
+    def test_above_the_other_atoms_of_the_element(self):
+        """Without a core hole their 3p levels lie 5 eV higher than the absorber's."""
+        background = VALENCE + line_at(FERMI - 33.0, 120.0)
+        levels = (
+            Level("Sc", "p", FERMI - 28.0, same_element=True),
+            Level("Ge", "p", FERMI - 20.0),
+            Level("Sc", "s", FERMI - 20.0, same_element=True),
+        )
+        found = bottom_from_background(GRID, background, LowerEnd(30.0), 0.1, levels)
+        assert (found.method, found.levels) == ("3p", levels)
+        assert FERMI - found.energy_ev == pytest.approx(26.5)
+        assert not any("left out" in told for told in found.remarks(FERMI))
+
     def test_given(self):
         background = VALENCE + line_at(FERMI - 31.23, 120.0)
         found = bottom_from_background(GRID, background, LowerEnd(27.0, above_3p=False), 0.1)
         assert (found.method, found.energy_ev) == ("given", FERMI - 27.0)
+        assert found.level_3p_ev == pytest.approx(FERMI - 31.23, abs=0.05)
 
     def test_it_survives_the_way_between_processes(self):
         bottom = ValenceBottom(-40.0, "3p", -43.1, (Level("F", "s", -36.0),))

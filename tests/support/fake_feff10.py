@@ -233,7 +233,10 @@ def opconsat(known):
 def xsph(known):
     if not near(numbers(read("xsph.inp").split()), known["grid"], 6e-6):
         raise Refused("xsph has another grid")
-    return known["logs"]["xsph"], {"phase.bin": "phases\n", "xsect.dat": known["xsect.dat"][""]}
+    return known["logs"]["xsph"], {
+        "phase.bin": known["phase.bin"],
+        "xsect.dat": known["xsect.dat"][""],
+    }
 
 
 def fms(known):
@@ -584,6 +587,7 @@ def _known(recordings):
         known["config.dat"] = files.get("config.dat", known["config.dat"])
         if program == "xsph":
             known["xsect.dat"][""] = files["xsect.dat"]
+            known["phase.bin"] = files["phase.bin"]
     known["radii"] = sorted({float(key.split()[0]) for key in known["xmu.dat"]})
     rows = [line.split() for line in known["xmu.dat"][f"{known['radii'][0]} x"].splitlines()]
     energies = [float(row[1]) for row in rows if not row[0].startswith("#")]

@@ -45,7 +45,7 @@ KEPT = {
     "rdinp": ("geom.dat", "global.inp"),
     "atomic": ("config.dat",),
     "pot": ("log1.dat", "convergence.scf", "convergence.scf.fine", "pot.bin"),
-    "xsph": ("xsect.dat",),
+    "xsph": ("xsect.dat", "phase.bin"),
     "mkgtr": ("fms.bin",),
     "ff2x": ("xmu.dat",),
 }

@@ -20,7 +20,7 @@ from vtc_flows.errors import EngineCrashError, EngineOutputError, ScfNotConverge
 from vtc_flows.feff.convergence import ScfHistory
 from vtc_flows.feff.core_valence import CoreValence
 from vtc_flows.feff.phase_files import read_cross_section, read_phase_pad
-from vtc_flows.feff.phase_tables import emission_mesh, interpolated
+from vtc_flows.feff.phase_tables import deep_levels, emission_mesh, interpolated
 from vtc_flows.feff.site_input import EnergyGrid, SiteInput
 from vtc_flows.feff.units import HARTREE_EV
 from vtc_flows.feff.valence_bottom import ValenceBottom, bottom_from_background, wider_grid
@@ -118,11 +118,13 @@ class ExecutedPotentialsAndPhases:
         end = self._site.lower_end
         if end is not None:
             upto = phases.fermi_index + 1
+            energies_ev = phases.energy_ha[:upto].real * HARTREE_EV
             self.bottom = bottom_from_background(
-                phases.energy_ha[:upto].real * HARTREE_EV,
+                energies_ev,
                 section.cross_section_angstrom2[:upto].imag,
                 end,
                 self._grid.step_ev,
+                deep_levels(phases, energies_ev, self._site),
             )
         wider = replace(self._site, grid=self._grid)
         return interpolated(phases, section, emission_mesh(wider, phases.fermi_ha), wider)

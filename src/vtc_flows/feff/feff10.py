@@ -36,8 +36,10 @@ from vtc_flows.feff.feff10_input import (
 )
 from vtc_flows.feff.feff10_output import (
     BAD_COUNTS,
+    FEFF10_HARTREE_EV,
     FINE_STRUCTURE_FILE,
     GEOMETRY_FILE,
+    PHASE_FILE,
     POT_FILE,
     SECTION_FILE,
     XMU_FILE,
@@ -60,10 +62,12 @@ from vtc_flows.feff.feff10_programs import (
     require_space,
 )
 from vtc_flows.feff.feff10_valence import valence_spectra
+from vtc_flows.feff.phase_files import read_phase_pad
+from vtc_flows.feff.phase_tables import deep_levels
 from vtc_flows.feff.recovery import FEFF10_LADDER, Step, recover
 from vtc_flows.feff.run_folder import require_scratch, run_folder, watched_scratch
 from vtc_flows.feff.site_input import FEFF10_LIMITS, SiteInput
-from vtc_flows.feff.valence_bottom import wider_grid
+from vtc_flows.feff.valence_bottom import Level, wider_grid
 from vtc_flows.feff.verdict import require_good
 from vtc_flows.feff.watch import Progress, silent
 from vtc_flows.physics.tensors import from_polarizations
@@ -365,6 +369,7 @@ class _Run:
             {name: one.mu for name, one in spectra.items()},
             _nearest(xmu.energy_ev, asked.grid.energies_ev(e_fermi_ev)),
             asked.lower_end,
+            levels=self._levels(site, e_fermi_ev),
             step_ev=asked.grid.step_ev,
             refine=asked.mesh_refinement,
             amplitude=asked.amplitude_reduction,
@@ -377,6 +382,15 @@ class _Run:
             bottom=emission.bottom,
         )
         return replace(valence, checks=require_good(valence, _told(asked, scf.e_fermi_ev)))
+
+    def _levels(self, site: SiteInput, e_fermi_ev: float) -> tuple[Level, ...]:
+        """Return the deep levels of the other atoms, from FEFF10's phases."""
+        try:
+            phases = read_phase_pad(self.folder / PHASE_FILE)
+        except EngineOutputError as error:
+            raise EngineOutputError(error.message, reason="output_truncated") from error
+        upto = phases.energy_ha[: phases.fermi_index + 1].real * FEFF10_HARTREE_EV
+        return deep_levels(phases, upto, site)
 
     def _facts_of(self, scf: Feff10Scf) -> ScfFacts:
         return ScfFacts(

@@ -11,7 +11,7 @@ the check that the files were understood and belong together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,7 @@ from vtc_flows.feff.feff10_output import (
     Section,
 )
 from vtc_flows.feff.site_input import LowerEnd
-from vtc_flows.feff.valence_bottom import ValenceBottom, bottom_from_background
+from vtc_flows.feff.valence_bottom import Level, ValenceBottom, bottom_from_background
 from vtc_flows.physics.tensors import from_polarizations
 from vtc_flows.scattering.continuation import with_bottom
 from vtc_flows.scattering.mesh import EnergyMesh
@@ -69,6 +69,7 @@ def valence_spectra(
     wanted_ev: FloatArray,
     end: LowerEnd,
     *,
+    levels: Sequence[Level] = (),
     step_ev: float,
     refine: int,
     amplitude: float,
@@ -88,6 +89,8 @@ def valence_spectra(
         Absolute energies of the spectrum; points of the mesh up to FEFF10's rounding.
     end : LowerEnd
         Where the states that emit shall begin.
+    levels : sequence of Level
+        Deep levels of the other atoms.
     step_ev : float
         Step of the grid.
     refine : int
@@ -130,6 +133,7 @@ def valence_spectra(
         section.cross_section[: mesh.fermi_index + 1].imag,
         end,
         step_ev,
+        levels,
     )
     level = bottom.level_3p_ev
     upper, values = with_bottom(

@@ -79,11 +79,12 @@ def deep_levels(
 ) -> tuple[Level, ...]:
     """Return the deep levels of the other atoms from their phases on `search_mesh`."""
     found = []
+    absorber = site.potentials[0].atomic_number
     for potential, own in zip(site.potentials[1:], phases.phases[1:], strict=True):
         for momentum, letter in enumerate("spd"[: own.shape[1]]):
             amplitudes = np.abs(scattering_amplitudes(own[: len(energies_ev), momentum]))
             found += [
-                Level(potential.label, letter, energy)
+                Level(potential.label, letter, energy, potential.atomic_number == absorber)
                 for energy in levels_in(energies_ev, amplitudes)
             ]
     return tuple(found)

@@ -18,7 +18,6 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -180,19 +179,17 @@ class PotentialsAndPhases:
         end = self._site.lower_end
         if end is None:
             return None
-        if not end.above_3p:
-            return ValenceBottom(fermi_ha * HARTREE_EV - end.depth_ev, "given")
         self._mesh = mesh = search_mesh(self._site, fermi_ha, end.depth_ev)
         phases, section = call()
         line = slice(0, mesh.n_horizontal)
         energies_ev = mesh.energy_ha[line].real * HARTREE_EV
-        bottom = bottom_from_background(
+        return bottom_from_background(
             energies_ev,
             section.cross_section_angstrom2[line].imag,
             end,
             self._site.grid.step_ev,
+            deep_levels(phases, energies_ev, self._site),
         )
-        return replace(bottom, levels=deep_levels(phases, energies_ev, self._site))
 
     def _give_mesh(self, *arguments: Any) -> None:
         mesh = self._mesh

@@ -9,7 +9,7 @@ the spectrum.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -21,8 +21,9 @@ from vtc_flows.feff.site_input import EnergyGrid, LowerEnd
 
 FloatArray = NDArray[np.float64]
 
-#: How far the bottom stays above the absorber's 3p level (eV).
-ABOVE_3P_EV = 3.0
+#: How far the bottom stays above the absorber's 3p level, and above those of the other atoms of its
+#: element, which emit a thousand times less into its hole (eV).
+ABOVE_3P_EV, ABOVE_OTHERS_EV = 3.0, 1.5
 #: How far the search goes below the deepest bottom; a 3p level further down does not matter.
 _DEEPER_EV = ABOVE_3P_EV + 3.0
 #: Where the search for the 3p level ends below the Fermi level: nothing more shallow is a core
@@ -52,11 +53,14 @@ class Level:
         s, p or d.
     energy_ev : float
         Absolute.
+    same_element : bool
+        Whether it is an atom of the absorber's element.
     """
 
     label: str
     letter: str
     energy_ev: float
+    same_element: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class ValenceBottom:
             if abs(above) <= NEAR_BOTTOM_EV:
                 side = "above" if above > 0 else "below"
                 told.append(f"{name} lies {abs(above):.1f} eV {side} {where}, which cuts it")
-            elif above < 0 and self.method == "3p":
+            elif above < 0 and self.method == "3p" and not level.same_element:
                 told.append(f"{name} lies below {where} and is left out")
         return tuple(told)
 
@@ -190,7 +194,11 @@ def find_3p(energies_ev: FloatArray, background: FloatArray) -> float | None:
 
 
 def bottom_of_valence(
-    fermi_ev: float, depth_ev: float, level_3p_ev: float | None, step_ev: float
+    fermi_ev: float,
+    depth_ev: float,
+    level_3p_ev: float | None,
+    step_ev: float,
+    levels: Sequence[Level] = (),
 ) -> ValenceBottom:
     """
     Choose the lower end of the states that emit.
@@ -205,6 +213,8 @@ def bottom_of_valence(
         The absorber's 3p level, absolute.
     step_ev : float
         Step of the grid: the bottom lies whole steps below the Fermi level.
+    levels : sequence of Level
+        Deep levels of the other atoms.
 
     Examples
     --------
@@ -214,14 +224,26 @@ def bottom_of_valence(
     ValenceBottom(energy_ev=-42.0, method='depth', level_3p_ev=None, levels=())
     """
     lowest = fermi_ev - depth_ev
-    if level_3p_ev is None or level_3p_ev + ABOVE_3P_EV <= lowest:
-        return ValenceBottom(lowest, "depth", level_3p_ev)
-    steps = int((fermi_ev - level_3p_ev - ABOVE_3P_EV) / step_ev + 1e-6)
-    return ValenceBottom(round(fermi_ev - steps * step_ev, 9), "3p", level_3p_ev)
+    ends = [
+        level.energy_ev + ABOVE_OTHERS_EV
+        for level in levels
+        if level.same_element and level.letter == "p"
+    ]
+    if level_3p_ev is not None:
+        ends.append(level_3p_ev + ABOVE_3P_EV)
+    highest = max(ends, default=lowest)
+    if highest <= lowest:
+        return ValenceBottom(lowest, "depth", level_3p_ev, tuple(levels))
+    steps = int((fermi_ev - highest) / step_ev + 1e-6)
+    return ValenceBottom(round(fermi_ev - steps * step_ev, 9), "3p", level_3p_ev, tuple(levels))
 
 
 def bottom_from_background(
-    energies_ev: FloatArray, background: FloatArray, end: LowerEnd, step_ev: float
+    energies_ev: FloatArray,
+    background: FloatArray,
+    end: LowerEnd,
+    step_ev: float,
+    levels: Sequence[Level] = (),
 ) -> ValenceBottom:
     """
     Return the lower end that a site asks for, from its embedded atom's emission.
@@ -234,11 +256,14 @@ def bottom_from_background(
         What is asked for.
     step_ev : float
         Step of the grid.
+    levels : sequence of Level
+        Deep levels of the other atoms.
     """
     fermi_ev = float(energies_ev[-1])
+    level = find_3p(energies_ev, background)
     if not end.above_3p:
-        return ValenceBottom(fermi_ev - end.depth_ev, "given")
-    return bottom_of_valence(fermi_ev, end.depth_ev, find_3p(energies_ev, background), step_ev)
+        return ValenceBottom(fermi_ev - end.depth_ev, "given", level, tuple(levels))
+    return bottom_of_valence(fermi_ev, end.depth_ev, level, step_ev, levels)
 
 
 def wider_grid(grid: EnergyGrid, end: LowerEnd) -> EnergyGrid:

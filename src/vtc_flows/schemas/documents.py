@@ -93,6 +93,7 @@ class LevelDoc(_Document):
     label: str
     letter: str
     energy_ev: float = Field(description="Absolute.")
+    same_element: bool = Field(description="Whether it is an atom of the absorber's element.")
 
 
 class ValenceBottomDoc(_Document):
