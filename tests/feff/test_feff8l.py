@@ -185,7 +185,7 @@ def test_unconverged_potentials_are_recovered_by_the_ladder(installation, tmp_pa
     engine = Feff8lEngine(installation, scratch_directory=tmp_path)
     short = replace(octahedron().scf, max_iterations=2)
     (spectrum,) = engine.run_site(octahedron(scf=short))
-    assert spectrum.scf.recovery == "half mixing"
+    assert spectrum.scf.recovery == "centered separation"
     assert [one.step for one in spectrum.scf.attempts] == ["none"]
     assert SiteInput.from_json(spectrum.input_text).scf.mixing == short.mixing / 2
 
@@ -237,7 +237,7 @@ def test_a_worker_that_is_killed_again_is_named(engine):
 def test_a_worker_that_crashes_is_tried_with_the_next_step(installation, tmp_path):
     engine = Feff8lEngine(installation, scratch_directory=tmp_path)
     (spectrum,) = engine.run_site(octahedron(), progress=Killer(signal.SIGSEGV, 1))
-    assert spectrum.scf.recovery == "half mixing"
+    assert spectrum.scf.recovery == "centered separation"
     assert [one.reason for one in spectrum.scf.attempts] == ["crash"]
 
 

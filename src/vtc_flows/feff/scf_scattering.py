@@ -41,7 +41,9 @@ class ScfScattering:
         self._lmax = np.array([p.lmax_scf for p in site.potentials])
         # FEFF compares in single precision; so do we, or a shell on the rim is cut elsewhere
         self._radius = np.float32(np.float32(site.scf.radius_angstrom) / BOHR_ANGSTROM)
-        self._cut = site.scf.cut_clusters
+        # FEFF10 counts before it lengthens bonds with hydrogen
+        distances = np.linalg.norm(site.positions / BOHR_ANGSTROM, axis=1).astype(np.float32)
+        self._most_atoms = int((distances <= self._radius).sum()) if site.scf.cut_clusters else None
         self._clusters: dict[int, ClusterGeometry] = {}
         self.calls = 0
         self.cpu_s = 0.0
@@ -68,8 +70,7 @@ class ScfScattering:
         self, potential: int, index: NDArray[np.intp], positions: NDArray[np.float64]
     ) -> ClusterGeometry:
         relative, chosen = self._around(potential, index, positions)
-        if self._cut:
-            chosen = chosen[: len(self._around(0, index, positions)[1])]
+        chosen = chosen[: self._most_atoms]
         return ClusterGeometry(relative[chosen], index[chosen], self._lmax)
 
     def _around(
