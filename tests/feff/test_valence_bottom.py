@@ -48,6 +48,13 @@ class TestSearch:
         assert (np.diff(GRID) > 0).all()
         assert len(GRID) < 130  # with the vertical points in one call of FEFF, which holds 150
 
+    @pytest.mark.parametrize("depth", [5.0, 30.0, 40.0, 60.0, 200.0])
+    def test_however_deep_it_fits_into_one_call(self, depth):
+        grid = search_energies(FERMI, depth)
+        assert len(grid) < 130
+        assert (np.diff(grid) > 0).all()
+        assert grid[0] <= FERMI - depth
+
     @pytest.mark.parametrize("below", [26.1, 28.93, 31.0, 33.3])
     def test_a_strong_line_is_the_3p_level(self, below):
         assert find_3p(GRID, VALENCE + line_at(FERMI - below, 120.0)) == pytest.approx(

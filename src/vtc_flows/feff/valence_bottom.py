@@ -30,6 +30,8 @@ _DEEPER_EV = ABOVE_3P_EV + 3.0
 #: level, and what is found there is the valence.
 _SHALLOWEST_EV = 14.0
 _SEARCH_STEP_EV, _VALENCE_STEP_EV = 0.25, 0.5
+#: Most points of the search below that: with the others they fit into one call of FEFF.
+_MOST_POINTS = 88
 #: How much stronger than the valence the line has to be, to be taken for it.
 _STRONGER = 8.0
 #: A level this near to the bottom (eV) is cut by it.
@@ -151,8 +153,9 @@ def search_energies(fermi_ev: float, depth_ev: float) -> FloatArray:
         Ascending, absolute, the Fermi level last.
     """
     deepest = max(depth_ev, _SHALLOWEST_EV) + _DEEPER_EV
+    step = max(_SEARCH_STEP_EV, (deepest - _SHALLOWEST_EV) / _MOST_POINTS)
     below = [
-        np.arange(-deepest, -_SHALLOWEST_EV, _SEARCH_STEP_EV),
+        np.arange(-deepest, -_SHALLOWEST_EV - step / 2, step),
         np.arange(-_SHALLOWEST_EV, _VALENCE_STEP_EV / 2, _VALENCE_STEP_EV),
     ]
     return np.asarray(fermi_ev + np.concatenate(below))
