@@ -312,7 +312,7 @@ def test_full_disk_is_named(installation, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)],
+        ["mount", "-t", "tmpfs", "-o", "size=24k", "tmpfs", str(disk)],
         capture_output=True,
         text=True,
         check=False,

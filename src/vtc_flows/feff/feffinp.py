@@ -265,6 +265,7 @@ def _scf(cards: _Cards, words: list[str]) -> None:
         mixing,
         int(plain),
         on_bad_counts="separation",  # as FEFF10, which the file is for
+        contour="feff",
         cut_clusters=True,
     )
 

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vtc_flows.feff.memory import complexes, doubles, integer, integers, single_complexes
 from vtc_flows.feff.scf_arrays import N_ANGULAR
 from vtc_flows.feff.site_input import SiteInput
 from vtc_flows.feff.units import BOHR_ANGSTROM
 from vtc_flows.scattering.cluster import ClusterGeometry
+
+Complex = NDArray[np.complex128]
+
+
+@dataclass(frozen=True)
+class Atoms:
+    """
+    FEFF's own list of atoms.
+
+    Attributes
+    ----------
+    positions_bohr : ndarray, shape (n_atoms, 3)
+    potential_index : ndarray, shape (n_atoms,)
+    """
+
+    positions_bohr: NDArray[np.float64]
+    potential_index: NDArray[np.int32]
 
 
 class ScfScattering:
@@ -48,44 +64,48 @@ class ScfScattering:
         self.calls = 0
         self.cpu_s = 0.0
 
-    def answer(self, *arguments: Any) -> None:
-        """Do what ``fmsie_`` does: add the traces to ``gtr`` (its 14th argument)."""
-        start = time.process_time()
-        potential = integer(arguments[1]).value
-        energy, reference = (complexes(arguments[i], 1)[0] for i in (5, 6))
-        phases = complexes(arguments[7], len(self._lmax) * N_ANGULAR).reshape(-1, N_ANGULAR)
-        momentum = np.sqrt(2.0 * (energy - reference))
-        scattering = np.exp(1j * phases) * np.sin(phases)
-        if potential not in self._clusters:
-            self._clusters[potential] = self._cluster(potential, *_atoms(*arguments[10:13]))
-        traces = self._clusters[potential].diagonal_by_l(momentum, scattering)
-        degree = np.arange(len(traces))
-        shift = np.exp(2j * phases[potential, : len(traces)]) / (2 * degree + 1)
-        out = single_complexes(arguments[13] + 8 * N_ANGULAR * potential, len(traces))
-        out[:] = (out + traces) * shift
-        self.calls += 1
-        self.cpu_s += time.process_time() - start
+    def chi(self, potential: int, atoms: Atoms, momenta: Complex, phases: Complex) -> Complex:
+        """
+        Return the scattered part of the Green's function at one potential, for each l.
 
-    def _cluster(
-        self, potential: int, index: NDArray[np.intp], positions: NDArray[np.float64]
-    ) -> ClusterGeometry:
-        relative, chosen = self._around(potential, index, positions)
+        Parameters
+        ----------
+        potential : int
+            Which potential.
+        atoms : Atoms
+            Where atoms are; asked for once for each potential.
+        momenta : ndarray, shape (n,), complex
+            ``sqrt(2 (E - V))`` outside the spheres, atomic units.
+        phases : ndarray, shape (n, n_potentials, N_ANGULAR), complex
+            Phase shifts.
+
+        Returns
+        -------
+        ndarray, shape (n, N_ANGULAR), complex
+            Traces over m of the propagator, times ``exp(2i delta)/(2 l + 1)``.
+        """
+        start = time.process_time()
+        if potential not in self._clusters:
+            self._clusters[potential] = self._cluster(potential, atoms)
+        scattering = np.exp(1j * phases) * np.sin(phases)
+        traces = self._clusters[potential].diagonals_by_l(momenta, scattering)
+        degree = np.arange(traces.shape[1])
+        chi = np.zeros((len(momenta), N_ANGULAR), complex)
+        chi[:, degree] = traces * np.exp(2j * phases[:, potential, degree]) / (2 * degree + 1)
+        self.calls += len(momenta)
+        self.cpu_s += time.process_time() - start
+        return chi
+
+    def _cluster(self, potential: int, atoms: Atoms) -> ClusterGeometry:
+        relative, chosen = self._around(potential, atoms)
         chosen = chosen[: self._most_atoms]
+        index = atoms.potential_index.astype(np.intp)
         return ClusterGeometry(relative[chosen], index[chosen], self._lmax)
 
-    def _around(
-        self, potential: int, index: NDArray[np.intp], positions: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    def _around(self, potential: int, atoms: Atoms) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
         """Return the atoms as seen from a potential's first one, and the near ones in order."""
-        relative = positions - positions[int(np.argmax(index == potential))]
+        first = int(np.argmax(atoms.potential_index == potential))
+        relative = atoms.positions_bohr - atoms.positions_bohr[first]
         distance = np.linalg.norm(relative, axis=1)
         near = np.flatnonzero(distance.astype(np.float32) <= self._radius)
         return relative, near[np.argsort(distance[near], kind="stable")]
-
-
-def _atoms(count: int, index: int, positions: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Copy FEFF's list of atoms: the potential of each and its place in Bohr."""
-    n_atoms = integer(count).value
-    kinds: NDArray[np.intp] = integers(index, n_atoms).astype(np.intp)
-    places = doubles(positions, 3 * n_atoms).reshape(-1, 3).copy()
-    return kinds, places

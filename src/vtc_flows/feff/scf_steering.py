@@ -14,8 +14,7 @@ Four things are done better than the library alone does them:
   is to be reproduced (:attr:`vtc_flows.feff.site_input.ScfControl.on_bad_counts`). A full shell of
   the core that turns up among the valence states becomes valence
   (:mod:`vtc_flows.feff.separation_steering`);
-* its mixing remembers 30 densities and writes on beyond that memory: its counter starts anew;
-* lithium and beryllium get the angular momenta that were asked for, and not one more.
+* its mixing remembers 30 densities and writes on beyond that memory: its counter starts anew.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ from vtc_flows.errors import ScfNotConvergedError
 from vtc_flows.feff.convergence import ConvergenceJudge
 from vtc_flows.feff.core_valence import CoreValence
 from vtc_flows.feff.elf import HookedLibrary
-from vtc_flows.feff.embedded_atom import TOO_MANY_L, EmbeddedAtom
 from vtc_flows.feff.memory import doubles, floating, integer
-from vtc_flows.feff.scf_arrays import RADIAL_POINTS, Guard, by_potential
+from vtc_flows.feff.scf_arrays import RADIAL_POINTS, Guard, Scmt, by_potential
+from vtc_flows.feff.scf_iteration import ScfIteration
 from vtc_flows.feff.scf_scattering import ScfScattering
 from vtc_flows.feff.separation_steering import SeparationSteering
 from vtc_flows.feff.site_input import MAX_POTENTIALS, SiteInput
@@ -40,18 +39,17 @@ from vtc_flows.feff.watch import Progress
 
 _MIXING_MEMORY = 30
 
-# Arguments of scmt_, 0-based.
-_ITERATION, _SEPARATION, _CHARGES, _FERMI, _VALENCE, _OCCUPATIONS, _GOOD, _MIXING = (
-    1, 2, 12, 16, 19, 38, 39, 44,
-)  # fmt: skip
 #: What an iteration and what follows it change: argument and number of doubles (overlapped Coulomb
 #: potential, density, valence density, potential and its valence part, muffin-tin and Norman
 #: radii, charges, interstitial density and level, Fermi level, new valence density).
 _CHANGED: tuple[tuple[int, int], ...] = (
-    *((argument, MAX_POTENTIALS * RADIAL_POINTS) for argument in (5, 6, 7, 8, 9)),
-    *((argument, MAX_POTENTIALS) for argument in (10, 11, _CHARGES)),
-    *((argument, 1) for argument in (14, 15, _FERMI)),
-    (37, (MAX_POTENTIALS + 1) * RADIAL_POINTS),
+    *(
+        (argument, MAX_POTENTIALS * RADIAL_POINTS)
+        for argument in range(Scmt.COULOMB, Scmt.VALENCE_POTENTIAL + 1)
+    ),
+    *((argument, MAX_POTENTIALS) for argument in (Scmt.MUFFIN_TIN, Scmt.NORMAN, Scmt.CHARGES)),
+    *((argument, 1) for argument in (Scmt.INTERSTITIAL_DENSITY, Scmt.INTERSTITIAL, Scmt.FERMI)),
+    (Scmt.NEW_DENSITY, (MAX_POTENTIALS + 1) * RADIAL_POINTS),
 )
 #: Occupations may differ from the free atom's by at most this many electrons (s, p, d, f, g).
 _POSSIBLE_CHANGE = np.array([1.95, 5.1, 9.1, 13.1, 13.1])
@@ -96,15 +94,12 @@ class ScfSteering:
         self._separation = SeparationSteering(library, site)
         self.history = self._judge.history
         self.scattering = ScfScattering(site)
+        self._scmt = ScfIteration(library, site, self.scattering)
 
     def install(self, guarded: Guard) -> None:
         """Redirect the library's calls; ``guarded`` takes care of exceptions."""
-        self._library.replace("fmsie_", 14, guarded(self.scattering.answer))
-        self._scmt = self._library.replace("scmt_", 47, guarded(self._iterate))
+        self._library.replace("scmt_", len(Scmt), guarded(self._iterate))
         self._separation.install(guarded)
-        if any(potential.atomic_number in TOO_MANY_L for potential in self._site.potentials):
-            self._embedded = EmbeddedAtom(self._library)
-            self._embedded.install(guarded)
 
     @property
     def separation(self) -> CoreValence:
@@ -116,25 +111,25 @@ class ScfSteering:
         self._library.routine("_gfortran_flush_i4", 1)(None)
 
     def _iterate(self, *arguments: Any) -> None:
-        fermi = floating(arguments[_FERMI])
+        fermi = floating(arguments[Scmt.FERMI])
         if self._judge.true_fermi_ha is not None:
             fermi.value = self._judge.true_fermi_ha
-        self._slow_down_after_move(floating(arguments[_SEPARATION]).value)
+        self._slow_down_after_move(floating(arguments[Scmt.SEPARATION]).value)
         before = self._state(arguments)
         if self._beginning is None:
             self._beginning = before
         self._call(arguments)
         self.flush()
         n_potentials = len(self._site.potentials)
-        charges = doubles(arguments[_CHARGES], n_potentials)
-        occupations = by_potential(arguments[_OCCUPATIONS], n_potentials)
-        valence = by_potential(arguments[_VALENCE], n_potentials)
+        charges = doubles(arguments[Scmt.CHARGES], n_potentials)
+        occupations = by_potential(arguments[Scmt.OCCUPATIONS], n_potentials)
+        valence = by_potential(arguments[Scmt.VALENCE], n_potentials)
         possible = not (np.abs(occupations - valence) > _POSSIBLE_CHANGE).any()
         self.history.mixing = self._mixing
         policy = self._site.scf.on_bad_counts
         if policy == "separation" and not possible:
             self._put_back(arguments, before)
-            self._separation_before_restart = floating(arguments[_SEPARATION]).value
+            self._separation_before_restart = floating(arguments[Scmt.SEPARATION]).value
             self._count_start()
             self._start_again(arguments)
         elif not possible and self._separation.take_from_core(occupations, valence):
@@ -177,8 +172,8 @@ class ScfSteering:
         counter = ctypes.c_int32(number % _MIXING_MEMORY + 1)
         mixing = ctypes.c_double(self._mixing)
         own = list(arguments)
-        own[_ITERATION] = ctypes.addressof(counter)
-        own[_MIXING] = ctypes.addressof(mixing)
+        own[Scmt.NUMBER] = ctypes.addressof(counter)
+        own[Scmt.MIXING] = ctypes.addressof(mixing)
         self._scmt(*own)
 
     def _count_start(self) -> None:
@@ -197,7 +192,7 @@ class ScfSteering:
 
     def _start_again(self, arguments: tuple[Any, ...]) -> None:
         """Tell FEFF to part core and valence and to begin with the first iteration."""
-        integer(arguments[_GOOD]).value = 0
+        integer(arguments[Scmt.GOOD]).value = 0
         self._since_start = 0
         self._judge.restarted()
 

@@ -86,6 +86,10 @@ class PotentialSpec:
 OnBadCounts = Literal["slow_down", "separation", "go_on"]
 
 
+#: The path of integrals over the occupied states; see `ScfControl`.
+Contour = Literal["arc", "feff"]
+
+
 @dataclass(frozen=True)
 class ScfControl:
     """
@@ -109,6 +113,9 @@ class ScfControl:
         or nothing, and only the last iteration must be free of them.
     center_separation : bool
         Put the core-valence separation into the middle of its gap (engine feff8l).
+    contour : {"arc", "feff"}
+        How the occupied states are integrated (engine feff8l): along an arc, exactly; or along
+        FEFF's own path by its own rule, whose error is 10-20 meV in the Fermi level.
     cut_clusters : bool
         Cut the cluster around every other kind of atom to as many atoms as the absorber's has.
         FEFF10 does so and says nothing of it; shells are then incomplete, and which of their
@@ -127,6 +134,7 @@ class ScfControl:
     core_valence_ev: float = -40.0
     on_bad_counts: OnBadCounts = "slow_down"
     center_separation: bool = False
+    contour: Contour = "arc"
     cut_clusters: bool = False
     ramp_from_angstrom: float | None = None
     core_valence_floor_ev: float | None = None

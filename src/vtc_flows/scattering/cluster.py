@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from vtc_flows.errors import ClusterError, InputError
 from vtc_flows.scattering.angular import P_STATES
 from vtc_flows.scattering.elements import SectorElements, StateList
-from vtc_flows.scattering.elimination import Solution, solve_sector
+from vtc_flows.scattering.elimination import Solution, diagonal_of_sector, solve_sector
 from vtc_flows.scattering.partition import PARTITIONS, CouplingStrength, Partition
 from vtc_flows.scattering.propagator import PairTable, outgoing_waves
 from vtc_flows.scattering.sectors import Sector, ValueTable
@@ -36,6 +36,8 @@ Complex64 = NDArray[np.complex64]
 
 
 _OVERLAP_BOHR = 0.1
+#: Kinds of states that scatter more weakly at all energies of a batch are left out there.
+_KEPT = 1e-3
 
 
 @dataclass
@@ -220,24 +222,46 @@ class ClusterGeometry:
         rotated: Complex = self._frame @ block @ self._frame.T
         return rotated
 
-    def diagonal_by_l(self, momentum: complex, scattering: Complex) -> Complex:
+    def diagonals_by_l(self, momenta: Complex, scattering: Complex) -> Complex:
         """
         Sum over ``m`` of the diagonal of the first atom's full propagator, for each ``l``.
 
         Parameters
         ----------
-        momentum, scattering
-            As for `dipole_block`.
+        momenta : ndarray, shape (n,)
+            ``p = sqrt(2 (E - V))``, ``Im p >= 0``.
+        scattering : ndarray, shape (n, n_potentials, >= lmax + 1)
+            ``t_l = exp(i delta) sin(delta)`` of each potential.
 
         Returns
         -------
-        ndarray, shape (lmax + 1,)
+        ndarray, shape (n, lmax + 1)
         """
-        diagonal = np.diagonal(self._solve(momentum, scattering))
-        n_center = (self._center_lmax + 1) ** 2
+        amplitudes = scattering[..., : self._block_lmax + 1]
+        waves = outgoing_waves(momenta, self._distances, 2 * self._block_lmax)
+        # Negated so that strengths that are no numbers count, and show in the result.
+        strength = self._strength.of_kinds(np.abs(amplitudes), np.abs(waves) ** 2)
+        kept: NDArray[np.bool_] = np.any(~(strength < _KEPT), axis=0)
+        waves64 = waves.astype(np.complex64).reshape(len(momenta), -1)
+        weights = np.sqrt(amplitudes).astype(np.complex64).reshape(len(momenta), -1)
+        diagonals = np.zeros((len(momenta), (self._center_lmax + 1) ** 2), dtype=np.complex128)
+        if self._sectors:
+            for k in range(len(momenta)):
+                self._add_diagonal(diagonals[k], waves64[k], weights[k], kept)
         starts = np.arange(self._center_lmax + 1) ** 2
-        sums: Complex = np.add.reduceat(diagonal[:n_center], starts)
+        sums: Complex = np.add.reduceat(diagonals, starts, axis=1)
         return sums
+
+    def _add_diagonal(
+        self, diagonal: Complex, waves: Complex64, weights: Complex64, kept: NDArray[np.bool_]
+    ) -> None:
+        """Add the diagonal of the first atom's states at one energy."""
+        scaled, bare = self._table.evaluate(waves, weights)
+        for sector in self._sectors:
+            columns = sector.columns(bare, weights)
+            found = diagonal_of_sector(sector, sector.layout(kept, kept), scaled, columns)
+            sources = sector.states.sources
+            diagonal[sector.states.index[sources]] += sector.states.parity[sources] * found
 
 
 def _check(positions: Floats, potentials: Integers, lmax: Integers) -> None:

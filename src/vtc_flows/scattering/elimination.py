@@ -116,6 +116,27 @@ def solve_sector(
     return None
 
 
+def diagonal_of_sector(
+    sector: Sector, layout: Layout, table: Complex64, columns: Complex64
+) -> Complex:
+    """
+    Return the diagonal of the source block where all states that are kept are factorised.
+
+    Parameters
+    ----------
+    sector, layout, table, columns
+        As for `solve_sector`; the layout has no weak states.
+
+    Returns
+    -------
+    ndarray, shape (n_sources,)
+    """
+    strong = _StrongBlock(layout.fill(table)[0], sector.states.parity[layout.strong])
+    right = np.asfortranarray(columns[layout.strong])
+    diagonal: Complex = (right * strong.solve(right)).sum(axis=0, dtype=np.complex128)
+    return diagonal
+
+
 def _orthonormal(columns: Complex64, basis: list[Complex64]) -> Complex64:
     """Orthonormal columns that span what ``columns`` add to the basis."""
     for previous in basis:

@@ -95,21 +95,21 @@ class CouplingStrength:
 
         Parameters
         ----------
-        amplitudes : ndarray, shape (n_potentials, block_lmax + 1)
+        amplitudes : ndarray, shape (..., n_potentials, block_lmax + 1)
             ``|t_l|``.
-        intensities : ndarray, shape (n_distances, n_waves)
+        intensities : ndarray, shape (..., n_distances, n_waves)
             Squares of the radial waves.
 
         Returns
         -------
-        ndarray, shape (n_kinds,)
+        ndarray, shape (..., n_kinds)
             One for each potential and ``l``.
         """
         amplitudes = np.where(self._present, amplitudes, 0.0)
-        seen = self._neighbours @ intensities  # (potential, potential, l'')
+        seen = self._neighbours @ intensities[..., None, :, :]  # (potential, potential, l'')
         pairs = seen @ self._squares  # (potential, potential, l l')
-        n, degrees = amplitudes.shape
-        coupling = pairs.reshape(n, n, degrees, degrees)
-        spread = (coupling * amplitudes[None, :, None, :]).sum(axis=(1, 3))
-        strength: Floats = np.sqrt(amplitudes * spread).ravel()
+        *energies, n, degrees = amplitudes.shape
+        coupling = pairs.reshape(*energies, n, n, degrees, degrees)
+        spread = (coupling * amplitudes[..., None, :, None, :]).sum(axis=(-3, -1))
+        strength: Floats = np.sqrt(amplitudes * spread).reshape(*energies, n * degrees)
         return strength

@@ -32,13 +32,13 @@ Integers = NDArray[np.intp]
 SAME_VECTOR_BOHR = 2e-5
 
 
-def outgoing_waves(momentum: complex, distances: Floats, lmax: int) -> Complex:
+def outgoing_waves(momentum: complex | Complex, distances: Floats, lmax: int) -> Complex:
     """
     Radial factors ``f_l = exp(i rho)/rho * c_l`` (``i**l h_l``) of the free propagator.
 
     Parameters
     ----------
-    momentum : complex
+    momentum : complex, or ndarray of shape (...)
         ``p = sqrt(2 (E - V))`` in atomic units, ``Im p >= 0``.
     distances : ndarray, shape (n,)
         Bohr.
@@ -47,18 +47,18 @@ def outgoing_waves(momentum: complex, distances: Floats, lmax: int) -> Complex:
 
     Returns
     -------
-    ndarray, shape (n, lmax + 1)
+    ndarray, shape (..., n, lmax + 1)
         In double precision: the recursion loses digits at small ``rho``.
     """
-    rho = momentum * distances
-    waves = np.empty((lmax + 1, len(rho)), dtype=np.complex128)
+    rho = np.multiply.outer(momentum, distances)
+    waves = np.empty((lmax + 1, *rho.shape), dtype=np.complex128)
     z = -1j / rho
     waves[0] = np.exp(1j * rho) / rho
     if lmax > 0:
         waves[1] = waves[0] * (1 - z)
     for order in range(1, lmax):
         waves[order + 1] = waves[order - 1] - (2 * order + 1) * z * waves[order]
-    return waves.T
+    return np.moveaxis(waves, 0, -1)
 
 
 def angular_factors(vectors: Floats, lmax: int) -> Floats:
