@@ -197,15 +197,16 @@ def test_time_limit(installation, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def workers() -> list[int]:
-    """Return the worker processes of this one."""
-    found = subprocess.run(
-        ["pgrep", "-P", str(os.getpid()), "-f", "vtc_flows.feff.worker"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def processes(*chosen: str) -> list[int]:
+    """Return what ``pgrep`` finds."""
+    found = subprocess.run(["pgrep", *chosen], capture_output=True, text=True, check=False)
     return [int(word) for word in found.stdout.split()]
+
+
+def workers() -> list[int]:
+    """Return the worker processes of this one: the forks of its server."""
+    servers = processes("-P", str(os.getpid()), "-f", "vtc_flows.feff.fork_server")
+    return [fork for server in servers for fork in processes("-P", str(server))]
 
 
 class Killer:

@@ -123,6 +123,8 @@ class SiteSpectrum:
         Figures by which the spectrum was found good; see :mod:`vtc_flows.feff.verdict`.
     bottom : ValenceBottom, optional
         Where the states that emit begin; None where all occupied ones do.
+    memory_mib : float
+        Most memory that a process of the site held; 0 where the engine does not tell.
     """
 
     fms_atoms: int
@@ -139,6 +141,7 @@ class SiteSpectrum:
     input_text: str = ""
     checks: dict[str, float] = field(default_factory=dict)
     bottom: ValenceBottom | None = None
+    memory_mib: float = 0.0
 
 
 class Engine(Protocol):

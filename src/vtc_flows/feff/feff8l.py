@@ -27,11 +27,10 @@ from vtc_flows.feff.cluster_input import site_input
 from vtc_flows.feff.core_valence import separation_of
 from vtc_flows.feff.discovery import Feff8lInstallation, find_feff8l
 from vtc_flows.feff.engine import EngineFacts, ScfFacts, SiteSpectrum
-from vtc_flows.feff.processes import children_cpu_s
 from vtc_flows.feff.recovery import FEFF8L_LADDER, Step, recover
 from vtc_flows.feff.run_folder import require_scratch, run_folder, watched_scratch
 from vtc_flows.feff.site_input import FEFF8L_LIMITS, SiteInput
-from vtc_flows.feff.supervise import log_tail, run_worker
+from vtc_flows.feff.supervise import Usage, log_tail, run_worker
 from vtc_flows.feff.valence_bottom import bottom_from_fields
 from vtc_flows.feff.verdict import require_good
 from vtc_flows.feff.watch import Progress, silent
@@ -151,32 +150,34 @@ class Feff8lEngine:
                 f"the card {site.extra_cards[0]!r} would change the result and is not supported by "
                 "the engine feff8l: remove it, or use --engine feff10"
             )
-        before_s = children_cpu_s()
+        usage = Usage()
         with run_folder(run_dir, scratch=self._scratch, keep=self._keep) as folder:
             found = recover(
                 site,
-                lambda tried, fresh: self._attempt(tried, fresh, progress),
+                lambda tried, fresh: self._attempt(tried, fresh, progress, usage),
                 folder,
                 ladder=self._ladder,
                 limits=FEFF8L_LIMITS,
                 kept=self._keep or run_dir is not None,
             )
-        spent_s = children_cpu_s() - before_s
         return [
             replace(
                 spectrum,
                 scf=replace(spectrum.scf, recovery=found.step, attempts=found.attempts),
-                timings_s={**spectrum.timings_s, "total": spent_s},
+                timings_s={**spectrum.timings_s, "total": usage.cpu_s},
+                memory_mib=usage.memory_mib,
             )
             for spectrum in found.value
         ]
 
-    def _attempt(self, site: SiteInput, folder: Path, progress: Progress) -> list[SiteSpectrum]:
+    def _attempt(
+        self, site: SiteInput, folder: Path, progress: Progress, usage: Usage
+    ) -> list[SiteSpectrum]:
         text = site.to_json()
         try:
             with watched_scratch(folder, SITE_FILE):
                 self._write_input(folder, text)
-                told = run_worker(folder, timeout_s=self._timeout_s, progress=progress)
+                told = run_worker(folder, timeout_s=self._timeout_s, progress=progress, usage=usage)
                 return self._spectra(site, folder, told)
         except EngineError as error:
             error.input_text = text

@@ -11,28 +11,52 @@ import json
 import os
 import selectors
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from vtc_flows import errors
 from vtc_flows.errors import EngineCrashError, EngineError, EngineTimeoutError, StorageError
-from vtc_flows.feff.processes import ONE_THREAD
+from vtc_flows.feff.forks import SERVER, Ended, ServerLostError
 from vtc_flows.feff.watch import Progress
 
 LOG_FILE = "feff.log"
 
 _LOG_TAIL_LINES = 12
+_MOST_SERVERS = 2
 #: No fault of the program's own ends it by one of these: a user, a batch system, or the kernel
 #: for want of memory.
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM)
 
 
-def run_worker(run_dir: Path, *, timeout_s: float, progress: Progress) -> dict[str, Any]:
+@dataclass
+class Usage:
+    """
+    What processes used.
+
+    Attributes
+    ----------
+    cpu_s : float
+        CPU seconds of all of them.
+    memory_mib : float
+        Most memory that one of them held.
+    """
+
+    cpu_s: float = 0.0
+    memory_mib: float = 0.0
+
+    def add(self, ended: Ended) -> None:
+        """Add a process."""
+        self.cpu_s += ended.cpu_s
+        self.memory_mib = max(self.memory_mib, ended.memory_mib)
+
+
+def run_worker(
+    run_dir: Path, *, timeout_s: float, progress: Progress, usage: Usage | None = None
+) -> dict[str, Any]:
     """
     Run the worker on a directory until it has finished.
 
@@ -44,6 +68,8 @@ def run_worker(run_dir: Path, *, timeout_s: float, progress: Progress) -> dict[s
         Wall-clock seconds after which it is stopped.
     progress : callable
         Told each step.
+    usage : Usage, optional
+        What the worker used is added to it, also where it failed.
 
     Returns
     -------
@@ -61,34 +87,43 @@ def run_worker(run_dir: Path, *, timeout_s: float, progress: Progress) -> dict[s
     EngineError
         What the worker itself reported, as the class it named.
     """
+    for _ in range(_MOST_SERVERS):
+        try:
+            return _run_once(run_dir, timeout_s, progress, Usage() if usage is None else usage)
+        except ServerLostError:
+            continue  # the site is not to blame
+    raise EngineCrashError(
+        "the process that starts FEFF was ended twice: by a user, a batch system, or for want of "
+        "memory",
+        log_tail=log_tail(run_dir),
+        reason="killed",
+    )
+
+
+def _run_once(run_dir: Path, timeout_s: float, progress: Progress, usage: Usage) -> dict[str, Any]:
     with (run_dir / LOG_FILE).open("wb") as log, _pipe() as (events, write_end):
         try:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "vtc_flows.feff.worker", str(run_dir), str(write_end)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=run_dir,
-                env={**os.environ, **ONE_THREAD},
-                pass_fds=[write_end],
-                start_new_session=True,  # an interrupt is ours to handle, then ours to pass on
-            )
+            process = SERVER.fork(str(run_dir), log.fileno(), write_end)
         finally:
-            os.close(write_end)  # also where the folder is gone and nothing starts
+            os.close(write_end)
         try:
             last = _listen(events, deadline=time.monotonic() + timeout_s, progress=progress)
-            process.wait(timeout=30)
-        except TimeoutError:
+        except BaseException as error:
+            process.kill()
+            with suppress(ServerLostError):
+                usage.add(process.wait())
+            if not isinstance(error, TimeoutError):
+                raise
             raise EngineTimeoutError(
                 f"the engine was stopped after {timeout_s:g} s: raise the time limit per site "
                 "or ask for fewer atoms",
                 log_tail=log_tail(run_dir),
             ) from None
-        finally:
-            _end(process)
+        ended = process.wait()
+        usage.add(ended)
     if last.get("event") == "finished":
         return last
-    raise _failure(last, process.returncode, run_dir)
+    raise _failure(last, ended.code, run_dir)
 
 
 @contextmanager
@@ -126,12 +161,6 @@ def _listen(events: Any, *, deadline: float, progress: Progress) -> dict[str, An
                 last = json.loads(line)
                 if last["event"] == "progress":
                     progress(last["stage"], last["done"], last["total"])
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _failure(last: dict[str, Any], returncode: int, run_dir: Path) -> errors.VtcFlowsError:

@@ -1,22 +1,21 @@
 """
 The process in which FEFF 8.5L and our multiple scattering run for one site.
 
-Run as ``python -m vtc_flows.feff.worker DIRECTORY EVENTS_FD``. The directory holds ``site.json``
-and ``program.json``; the spectra are left in ``spectra.npz``. What happens is told as JSON lines
-through the file descriptor, and nothing counts as finished that did not end with ``finished``.
+It is a fork of :mod:`vtc_flows.feff.fork_server`. Its directory holds ``site.json`` and
+``program.json``; the spectra are left in ``spectra.npz``. What happens is told as JSON lines
+through a file descriptor, and nothing counts as finished that did not end with ``finished``.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
 import sys
 import threading
 import time
 import traceback
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,7 +28,13 @@ from vtc_flows.feff.units import BOHR_ANGSTROM, HARTREE_EV
 SITE_FILE, PROGRAM_FILE, SPECTRA_FILE = "site.json", "program.json", "spectra.npz"
 
 _STACK_BYTES = 512 << 20  # FEFF keeps large arrays on the stack; only touched pages are real
-_PR_SET_PDEATHSIG = 1
+#: Imported before forking. FEFF's library itself is not: it keeps state.
+_NEEDED = (
+    "vtc_flows.feff.executables",
+    "vtc_flows.feff.potph",
+    "vtc_flows.feff.smoothing",
+    "vtc_flows.scattering.tensor",
+)
 
 
 class Events:
@@ -59,10 +64,24 @@ class Events:
         os._exit(1)
 
 
-def main() -> None:
-    """Run the site that the command line names; always end through :func:`os._exit`."""
-    directory, events = Path(sys.argv[1]), Events(int(sys.argv[2]))
-    _die_with_parent()
+def load() -> None:
+    """Import what a worker may need, so that its forks have it."""
+    for name in _NEEDED:
+        import_module(name)
+
+
+def run(directory: Path, events_descriptor: int) -> NoReturn:
+    """
+    Run the site of a directory in this process, and end the process.
+
+    Parameters
+    ----------
+    directory : Path
+        Becomes the current directory.
+    events_descriptor : int
+        Where to tell what happens.
+    """
+    events = Events(events_descriptor)
     os.chdir(directory)
     threading.stack_size(_STACK_BYTES)
     thread = threading.Thread(target=_run, args=(directory, events))
@@ -152,13 +171,3 @@ def _source(program: dict[str, Any], site: SiteInput, directory: Path, events: E
     from vtc_flows.feff.executables import ExecutedPotentialsAndPhases
 
     return ExecutedPotentialsAndPhases(program["executables"], site, directory, events.progress)
-
-
-def _die_with_parent() -> None:
-    """Ask the kernel to end this process when the one that started it is gone."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-if __name__ == "__main__":
-    main()
