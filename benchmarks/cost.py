@@ -19,7 +19,6 @@ import argparse
 import csv
 import gzip
 import json
-import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,7 +100,6 @@ def measure(case: Case) -> dict[str, Any]:
     except VtcFlowsError as error:
         return row | {"error": type(error).__name__, "reason": getattr(error, "reason", None)}
     first = spectra[0]
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return row | {
         "scf_s": first.timings_s["scf"],
         "phases_s": first.timings_s["phases"],
@@ -115,7 +113,7 @@ def measure(case: Case) -> dict[str, Any]:
         "bottom_ev": None if first.bottom is None else first.bottom.energy_ev,
         "potentials": len(site.potentials),
         "fms_atoms": [spectrum.fms_atoms for spectrum in spectra],
-        "largest_worker_mib": usage.ru_maxrss / 1024,
+        "memory_mib": first.memory_mib,
         "sams": [
             sams(gram(s.energy_ev - s.e_fermi_ev, s.tensor, WINDOW_EV), np.eye(3)) for s in spectra
         ],

@@ -40,7 +40,7 @@ from vtc_flows.settings import VtcSettings
 
 #: To be raised with every change of the steering, the verdict or the multiple scattering that may
 #: change a number: what an older one made is computed anew. Version 0.1.0 began with 1.
-REVISION = 2
+REVISION = 3
 
 Route = Literal["library", "executables"]
 

@@ -1,12 +1,14 @@
 """
 Potentials and phase shifts by FEFF 8.5L's library, in this very process.
 
-Five of the library's own calls are redirected (:mod:`vtc_flows.feff.elf`):
+Some of the library's own calls are redirected (:mod:`vtc_flows.feff.elf`):
 
-``fmsie_``  the scattering inside the self-consistency is done by :mod:`vtc_flows.scattering`;
-``scmt_``   each iteration is steered by :mod:`vtc_flows.feff.scf_steering`;
+``scmt_``   each iteration is ours (:mod:`vtc_flows.feff.scf_iteration`) and is steered by
+            :mod:`vtc_flows.feff.scf_steering`;
+``corval_`` the core-valence separation (:mod:`vtc_flows.feff.separation_steering`);
 ``phmesh_`` the energy mesh is ours, without the library's limits on it;
 ``xsph_``   is called once for each window of energies, because one call holds 150 of them;
+``dfovrg_`` is spared solutions that nobody looks at (:mod:`vtc_flows.feff.phase_solutions`);
 ``moveh_``  bonds with hydrogen are lengthened by :mod:`vtc_flows.feff.hydrogen`, which ends.
 
 The library keeps state between calls and ends the process where it gives up, so a process may
@@ -30,6 +32,7 @@ from vtc_flows.feff.elf import HookedLibrary
 from vtc_flows.feff.hydrogen import lengthened_bonds
 from vtc_flows.feff.memory import doubles, floating, integer, integers
 from vtc_flows.feff.phase_files import read_cross_section, read_phase_pad
+from vtc_flows.feff.phase_solutions import PhaseSolutions
 from vtc_flows.feff.phase_tables import (
     Window,
     deep_levels,
@@ -130,6 +133,8 @@ class PotentialsAndPhases:
         """
         lib = self._library
         self._steering.install(self._guarded)
+        lmax = max(potential.lmax_fms for potential in self._site.potentials)
+        PhaseSolutions(lib, lmax).install(self._guarded)
         lib.replace("phmesh_", 14, self._guarded(self._give_mesh))
         lib.replace("moveh_", 4, self._guarded(_lengthen_bonds))
         self._original_xsph = lib.replace("xsph_", 84, self._guarded(self._make_phases))

@@ -133,6 +133,7 @@ def compute(directory: Path, events: Events) -> dict[str, Any]:
             core_level_ha=None if level_ev is None else level_ev / HARTREE_EV,
             refine=site.mesh_refinement,
             amplitude=site.amplitude_reduction,
+            interpolate=site.smooth,
         )
         events.progress("fms", number + 1, len(site.fms_radii_angstrom))
         seconds.append(time.process_time() - start)

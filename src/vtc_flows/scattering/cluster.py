@@ -14,6 +14,7 @@ a sector are factorised, which are reached by a Krylov space and which are left 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtc_flows.errors import ClusterError, InputError
+from vtc_flows.scattering.adaptive import lagrange_weights
 from vtc_flows.scattering.angular import P_STATES
 from vtc_flows.scattering.elements import SectorElements, StateList
 from vtc_flows.scattering.elimination import Solution, diagonal_of_sector, solve_sector
@@ -36,6 +38,8 @@ Complex64 = NDArray[np.complex64]
 
 
 _OVERLAP_BOHR = 0.1
+#: Elements of ``H`` that are computed at once take this much memory at the most.
+_BATCH_BYTES = 2**24
 #: Kinds of states that scatter more weakly at all energies of a batch are left out there.
 _KEPT = 1e-3
 
@@ -72,6 +76,49 @@ class SolverFacts:
         self.products += solution.products
         self.strong_states += n_strong
         self.worst_error = max(self.worst_error, solution.error)
+
+
+@dataclass(frozen=True)
+class _Energy:
+    """What one energy needs: weights and strengths by kind of state, elements of ``H``."""
+
+    momentum: complex
+    weights: Complex64
+    strength: Floats
+    bare: Complex64
+
+
+class SolutionMemory:
+    """
+    Solutions at energies that were solved, from which others are foretold.
+
+    Between energies that are near to each other on the scale of their imaginary part a solution is
+    nearly a polynomial. It only has to be good enough to begin with: its error is squared in the
+    result, and that is checked.
+    """
+
+    _NODES = 4
+    #: How far, in imaginary parts of the kinetic energy, the nearest solution may be.
+    _NEAR = 1.0
+
+    def __init__(self) -> None:
+        self._solutions: dict[int, list[tuple[complex, Complex64]]] = {}
+
+    def keep(self, sector: int, momentum: complex, states: Complex64) -> None:
+        """Remember a solution."""
+        self._solutions.setdefault(sector, []).append((momentum**2 / 2, states))
+
+    def guess(self, sector: int, momentum: complex) -> Complex64 | None:
+        """Foretell a solution; None where none is near."""
+        energy = momentum**2 / 2
+        known = self._solutions.get(sector, [])
+        nearest = sorted(known, key=lambda one: abs(one[0] - energy))[: self._NODES]
+        if not nearest or abs(nearest[0][0] - energy) > self._NEAR * abs(energy.imag):
+            return None
+        weights = lagrange_weights(np.array([at for at, _ in nearest]), energy)
+        solutions = np.stack([states for _, states in nearest])
+        guess: Complex64 = np.tensordot(weights.astype(np.complex64), solutions, 1)
+        return guess
 
 
 class ClusterGeometry:
@@ -165,62 +212,84 @@ class ClusterGeometry:
             for each, end in zip(elements, ends, strict=True)
         ]
 
-    def _solve(self, momentum: complex, scattering: Complex) -> Complex:
+    def _energies(self, momenta: Complex, scattering: Complex) -> Iterator[_Energy]:
+        """Prepare energies one after the other, a few at once."""
+        amplitudes = scattering[..., : self._block_lmax + 1]
+        size = max(1, _BATCH_BYTES // (8 * self._table.n_values))
+        for start in range(0, len(momenta), size):
+            part = slice(start, start + size)
+            waves = outgoing_waves(momenta[part], self._distances, 2 * self._block_lmax)
+            strength = self._strength.of_kinds(np.abs(amplitudes[part]), np.abs(waves) ** 2)
+            n = len(waves)
+            weights = np.sqrt(amplitudes[part]).astype(np.complex64).reshape(n, -1)
+            bare = self._table.bare(waves.astype(np.complex64).reshape(n, -1))
+            for k in range(n):
+                yield _Energy(complex(momenta[start + k]), weights[k], strength[k], bare[k])
+
+    def _center(self, energy: _Energy, memory: SolutionMemory | None) -> Complex:
         """Full propagator of the first atom, in the frame of the symmetry operations."""
         n_center = (max(self._center_lmax, 1) + 1) ** 2
         center = np.zeros((n_center, n_center), dtype=np.complex128)
-        if not self._sectors:
-            return center
-        amplitudes = np.asarray(scattering)[:, : self._block_lmax + 1]
-        waves = outgoing_waves(momentum, self._distances, 2 * self._block_lmax)
-        waves64 = waves.astype(np.complex64).ravel()
-        weights = np.sqrt(amplitudes).astype(np.complex64).ravel()
-        strength = self._strength.of_kinds(np.abs(amplitudes), np.abs(waves) ** 2)
-        scaled, bare = self._table.evaluate(waves64, weights)
-        for sector in self._sectors:
-            columns = sector.columns(bare, weights)
-            block = self._solve_sector(sector, strength, scaled, columns)
+        table = self._table.scaled(energy.bare, energy.weights)
+        for number, sector in enumerate(self._sectors):
+            guess = None if memory is None else memory.guess(number, energy.momentum)
+            solution = self._solve_sector(sector, energy, table, guess)
+            if memory is not None:
+                memory.keep(number, energy.momentum, solution.states)
             sources = sector.states.sources
             states = sector.states.index[sources]
-            center[np.ix_(states, states)] = sector.states.parity[sources][:, None] * block
+            center[np.ix_(states, states)] = sector.states.parity[sources][:, None] * solution.block
         return center
 
     def _solve_sector(
-        self, sector: Sector, strength: Floats, table: Complex64, columns: Complex64
-    ) -> Complex:
+        self, sector: Sector, energy: _Energy, table: Complex64, guess: Complex64 | None
+    ) -> Solution:
         """Try the partitions in turn."""
         n_states = len(sector.states.atom)
+        columns = sector.columns(energy.bare, energy.weights)
         for number, partition in enumerate(self.partitions):
             if partition.largest_sector is not None and n_states > partition.largest_sector:
                 continue
-            layout = sector.layout(*partition.divide(strength))
+            layout = sector.layout(*partition.divide(energy.strength))
             solution = solve_sector(
-                sector, layout, table, columns, self.tolerance, partition.max_products
+                sector, layout, table, columns, self.tolerance, partition.max_products, guess
             )
             if solution is not None:
                 self.facts.record(number, len(layout.strong), solution)
-                return solution.block
+                return solution
         raise InputError("the last partition has to be EXACT")
 
-    def dipole_block(self, momentum: complex, scattering: Complex) -> Complex:
+    def dipole_blocks(
+        self, momenta: Complex, scattering: Complex, memory: SolutionMemory | None = None
+    ) -> Complex:
         """
         Full propagator between the ``l = 1`` states of the first atom.
 
         Parameters
         ----------
-        momentum : complex
+        momenta : ndarray, shape (n,)
             ``p = sqrt(2 (E - V))``, ``Im p >= 0``.
-        scattering : ndarray, shape (n_potentials, >= lmax + 1)
+        scattering : ndarray, shape (n, n_potentials, >= lmax + 1)
             ``t_l = exp(i delta) sin(delta)`` of each potential.
+        memory : SolutionMemory, optional
+            Solutions at other energies, with which iteration begins nearer to its end.
 
         Returns
         -------
-        ndarray, shape (3, 3)
+        ndarray, shape (n, 3, 3)
             In the order x, y, z and the frame of the positions.
         """
-        block = self._solve(momentum, scattering)[np.ix_(P_STATES, P_STATES)]
-        rotated: Complex = self._frame @ block @ self._frame.T
-        return rotated
+        blocks = np.zeros((len(momenta), 3, 3), dtype=np.complex128)
+        if self._sectors:
+            for k, energy in enumerate(self._energies(momenta, scattering)):
+                block = self._center(energy, memory)[np.ix_(P_STATES, P_STATES)]
+                blocks[k] = self._frame @ block @ self._frame.T
+        return blocks
+
+    def dipole_block(self, momentum: complex, scattering: Complex) -> Complex:
+        """Return the same at one energy: `scattering` without its first axis, shape (3, 3)."""
+        block: Complex = self.dipole_blocks(np.array([momentum]), np.asarray(scattering)[None])[0]
+        return block
 
     def diagonals_by_l(self, momenta: Complex, scattering: Complex) -> Complex:
         """
@@ -237,29 +306,25 @@ class ClusterGeometry:
         -------
         ndarray, shape (n, lmax + 1)
         """
-        amplitudes = scattering[..., : self._block_lmax + 1]
-        waves = outgoing_waves(momenta, self._distances, 2 * self._block_lmax)
-        # Negated so that strengths that are no numbers count, and show in the result.
-        strength = self._strength.of_kinds(np.abs(amplitudes), np.abs(waves) ** 2)
-        kept: NDArray[np.bool_] = np.any(~(strength < _KEPT), axis=0)
-        waves64 = waves.astype(np.complex64).reshape(len(momenta), -1)
-        weights = np.sqrt(amplitudes).astype(np.complex64).reshape(len(momenta), -1)
         diagonals = np.zeros((len(momenta), (self._center_lmax + 1) ** 2), dtype=np.complex128)
         if self._sectors:
-            for k in range(len(momenta)):
-                self._add_diagonal(diagonals[k], waves64[k], weights[k], kept)
+            energies = list(self._energies(momenta, scattering))
+            # Negated so that strengths that are no numbers count, and show in the result.
+            kept: NDArray[np.bool_] = np.any(
+                [~(each.strength < _KEPT) for each in energies], axis=0
+            )
+            for k, energy in enumerate(energies):
+                self._add_diagonal(diagonals[k], energy, kept)
         starts = np.arange(self._center_lmax + 1) ** 2
         sums: Complex = np.add.reduceat(diagonals, starts, axis=1)
         return sums
 
-    def _add_diagonal(
-        self, diagonal: Complex, waves: Complex64, weights: Complex64, kept: NDArray[np.bool_]
-    ) -> None:
+    def _add_diagonal(self, diagonal: Complex, energy: _Energy, kept: NDArray[np.bool_]) -> None:
         """Add the diagonal of the first atom's states at one energy."""
-        scaled, bare = self._table.evaluate(waves, weights)
+        table = self._table.scaled(energy.bare, energy.weights)
         for sector in self._sectors:
-            columns = sector.columns(bare, weights)
-            found = diagonal_of_sector(sector, sector.layout(kept, kept), scaled, columns)
+            columns = sector.columns(energy.bare, energy.weights)
+            found = diagonal_of_sector(sector, sector.layout(kept, kept), table, columns)
             sources = sector.states.sources
             diagonal[sector.states.index[sources]] += sector.states.parity[sources] * found
 

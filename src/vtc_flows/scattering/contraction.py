@@ -41,15 +41,41 @@ def fine_structure(propagator: Complex, dipole: Complex) -> Complex:
     ndarray, shape (n, 6)
         ``chi`` as xx, yy, zz, yz, xz, xy, for unit amplitude.
     """
-    to_p32, to_p12 = dipole[:, 0], dipole[:, 1]
-    direct = ((np.sqrt(2) * to_p32 - to_p12) / 3) ** 2
-    crossed = ((to_p32 / np.sqrt(2) + to_p12) / 3) ** 2
+    direct, crossed = _dipole_products(dipole)
     symmetric = (propagator + np.swapaxes(propagator, 1, 2)) / 2
     packed = symmetric[:, PACKED_ROWS, PACKED_COLUMNS]
     trace = np.trace(propagator, axis1=1, axis2=2)
     chi: Complex = -(direct - crossed)[:, None] * packed
     chi[:, :3] -= (crossed * trace)[:, None]
     return chi
+
+
+def importance(dipole: Complex, normalisation: Floats) -> Floats:
+    """
+    How much of a change of the propagator arrives in the spectrum, at each energy.
+
+    Parameters
+    ----------
+    dipole : ndarray, shape (n, 2)
+        As for `fine_structure`.
+    normalisation : ndarray, shape (n,)
+        As for `spectrum_function`.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        The larger factor of `fine_structure`, times the normalisation.
+    """
+    direct, crossed = _dipole_products(dipole)
+    factor: Floats = np.abs(normalisation) * np.maximum(np.abs(direct - crossed), np.abs(crossed))
+    return factor
+
+
+def _dipole_products(dipole: Complex) -> tuple[Complex, Complex]:
+    to_p32, to_p12 = dipole[:, 0], dipole[:, 1]
+    direct = ((np.sqrt(2) * to_p32 - to_p12) / 3) ** 2
+    crossed = ((to_p32 / np.sqrt(2) + to_p12) / 3) ** 2
+    return direct, crossed
 
 
 def spectrum_function(

@@ -42,11 +42,14 @@ class Solution:
         Estimated error, relative to the largest element; 0 where all states were strong.
     products : int
         Products with the Schur complement.
+    states : ndarray, shape (n, n_sources)
+        ``D^-1 B``.
     """
 
     block: Complex
     error: float
     products: int
+    states: Complex64
 
 
 def solve_sector(
@@ -56,6 +59,7 @@ def solve_sector(
     columns: Complex64,
     tolerance: float,
     max_products: int,
+    guess: Complex64 | None = None,
 ) -> Solution | None:
     """
     Solve one sector.
@@ -67,13 +71,15 @@ def solve_sector(
     layout : Layout
         Which states are strong, weak or left out.
     table : ndarray
-        Values of ``-S H S``, from `ValueTable.evaluate`.
+        Values of ``-S H S``, from `ValueTable.scaled`.
     columns : ndarray, shape (n, n_sources)
         ``B``, from `Sector.columns`.
     tolerance : float
         Relative error of the block that is good enough.
     max_products : int
         Products with the Schur complement before giving up.
+    guess : ndarray, shape (n, n_sources), optional
+        What ``D^-1 B`` may be like: where the Krylov space begins.
 
     Returns
     -------
@@ -85,14 +91,16 @@ def solve_sector(
     right = np.asfortranarray(columns[layout.strong])
     solved = strong.solve(right)
     direct = (right.T @ solved).astype(np.complex128)
+    states = np.zeros(columns.shape, dtype=np.complex64)
+    states[layout.strong] = solved
     if len(layout.weak) == 0:
-        return Solution(direct, 0.0, 0)
+        return Solution(direct, 0.0, 0, states)
 
     signs = sector.states.parity[layout.weak].astype(np.complex64)[:, None]
     start = columns[layout.weak] - _times(weak_strong, solved)
     basis: list[Complex64] = []
     images: list[Complex64] = []
-    following: Complex64 = signs * start
+    following: Complex64 = signs * start if guess is None else guess[layout.weak]
     scale = float(np.abs(direct).max())
     for n_products in range(1, max_products + 1):
         vectors = _orthonormal(following, basis)
@@ -112,7 +120,10 @@ def solve_sector(
         scale = max(scale, float(np.abs(block).max()))
         error = float(np.abs(residual.T @ following).max()) / scale
         if error < tolerance:
-            return Solution(block, error, n_products)
+            states[layout.weak] = weak = space @ amplitudes.astype(np.complex64)
+            back = np.asfortranarray(_times(weak_strong.T, weak))
+            states[layout.strong] -= strong.solve(back)
+            return Solution(block, error, n_products, states)
     return None
 
 

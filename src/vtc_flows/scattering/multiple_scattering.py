@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtc_flows.errors import InputError
-from vtc_flows.scattering.cluster import ClusterGeometry, SolverFacts
+from vtc_flows.scattering.adaptive import along_line
+from vtc_flows.scattering.cluster import ClusterGeometry, SolutionMemory, SolverFacts
 from vtc_flows.scattering.partition import EXACT, PARTITIONS
 
 Floats = NDArray[np.float64]
@@ -34,6 +35,7 @@ def absorber_green(
     phases: Complex,
     lmax: Integers,
     *,
+    line: tuple[Floats, Floats] | None = None,
     method: str = "auto",
     tolerance: float = 1e-5,
 ) -> tuple[Complex, SolverFacts]:
@@ -52,6 +54,10 @@ def absorber_green(
         Phase shifts.
     lmax : ndarray, shape (n_potentials,), int
         Largest ``l`` of each potential.
+    line : tuple of two ndarrays of shape (k,), optional
+        Real parts of the first k energies, where these ascend along a line above the real axis,
+        and what errors of the propagator are multiplied with there: with the method "auto" it is
+        interpolated where that is good enough (:mod:`vtc_flows.scattering.adaptive`).
     method : {"auto", "lu", "lu-unsymmetrised"}
         "auto" divides by symmetry and factorises only what scatters strongly; "lu" factorises every
         state of each symmetry sector; "lu-unsymmetrised" the whole cluster at once (a check).
@@ -84,7 +90,15 @@ def absorber_green(
         tolerance=tolerance,
     )
     amplitudes = scattering_amplitudes(phases)
+    memory = SolutionMemory() if method == "auto" else None
+
+    def solve(points: list[int]) -> Complex:
+        return geometry.dipole_blocks(momenta[points], amplitudes[points], memory)
+
     propagator = np.empty((len(momenta), 3, 3), dtype=np.complex128)
-    for k, (momentum, amplitude) in enumerate(zip(momenta, amplitudes, strict=True)):
-        propagator[k] = geometry.dipole_block(momentum, amplitude)
+    n_line = 0
+    if line is not None and method == "auto" and len(positions_bohr) > 1:
+        n_line = len(line[0])
+        propagator[:n_line], _ = along_line(line[0], solve, line[1])
+    propagator[n_line:] = solve(list(range(n_line, len(momenta))))
     return propagator, geometry.facts

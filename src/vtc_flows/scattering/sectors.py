@@ -24,7 +24,7 @@ _CACHED_LAYOUT_BYTES = 2**28
 
 class ValueTable:
     """
-    Values of the elements of all sectors, their negatives, and one zero.
+    Values of the elements of all sectors; with their negatives and a zero they fill the matrices.
 
     Parameters
     ----------
@@ -32,13 +32,18 @@ class ValueTable:
         The sectors.
     n_kinds : int
         Kinds of states.
+
+    Attributes
+    ----------
+    n_values : int
+        Distinct values.
     """
 
     def __init__(self, sectors: Sequence[SectorElements], n_kinds: int) -> None:
         stacked = vstack([sector.waves_of_values for sector in sectors], format="csr")
         self._waves_of_values = csr_array(
             (
-                stacked.data.astype(np.complex64),
+                stacked.data.astype(np.float32),
                 stacked.indices.astype(np.int32),
                 stacked.indptr.astype(np.int32),
             ),
@@ -46,42 +51,51 @@ class ValueTable:
         )
         pairs = np.concatenate([sector.kind_pair for sector in sectors])
         self._kind_pair = pairs[:, 0] * n_kinds + pairs[:, 1]
-        self._n_values = stacked.shape[0]
-        self._bare = np.zeros(2 * self._n_values + 1, dtype=np.complex64)
-        self._scaled = np.zeros_like(self._bare)
+        self.n_values = stacked.shape[0]
+        self._scaled = np.zeros(2 * self.n_values + 1, dtype=np.complex64)
 
     def places(self, number: NDArray[np.int32], offset: int) -> NDArray[np.int32]:
         """Where elements stand in the table, for a sector whose values start at ``offset``."""
         positive = np.where(number > 0, number + offset, 0)
-        negative = np.where(number < 0, self._n_values - number + offset, 0)
+        negative = np.where(number < 0, self.n_values - number + offset, 0)
         return (positive + negative).astype(np.int32)
 
-    def evaluate(self, waves: Complex64, weights: Complex64) -> tuple[Complex64, Complex64]:
+    def bare(self, waves: Complex64) -> Complex64:
         """
-        Compute the values at one energy.
+        Compute the elements of ``H`` at several energies.
 
         Parameters
         ----------
-        waves : ndarray, shape (n_distances * n_waves,)
+        waves : ndarray, shape (n, n_distances * n_waves)
             Radial waves.
-        weights : ndarray, shape (n_kinds,)
-            ``S = sqrt(T)`` of each kind of state.
 
         Returns
         -------
-        scaled : ndarray
-            Table of the elements of ``-S H S``.
-        bare : ndarray
-            Table of the elements of ``H``.
+        ndarray, shape (n, n_values)
         """
-        values = self._waves_of_values @ waves
-        n = self._n_values
-        self._bare[1 : n + 1] = values
-        np.negative(values, out=self._bare[n + 1 :])
-        values *= np.outer(weights, weights).ravel()[self._kind_pair]
-        self._scaled[n + 1 :] = values
-        np.negative(values, out=self._scaled[1 : n + 1])
-        return self._scaled, self._bare
+        # Real factors: real and imaginary parts of all energies are columns of one product.
+        parts = np.ascontiguousarray(waves.T).view(np.float32)
+        values: Complex64 = np.ascontiguousarray(
+            (self._waves_of_values @ parts).view(np.complex64).T
+        )
+        return values
+
+    def scaled(self, bare: Complex64, weights: Complex64) -> Complex64:
+        """
+        Return the table of the elements of ``-S H S`` at one energy, valid until the next call.
+
+        Parameters
+        ----------
+        bare : ndarray, shape (n_values,)
+            Elements of ``H``.
+        weights : ndarray, shape (n_kinds,)
+            ``S = sqrt(T)`` of each kind of state.
+        """
+        n = self.n_values
+        pairs = np.take(np.outer(weights, weights), self._kind_pair)
+        np.multiply(bare, pairs, out=self._scaled[n + 1 :])
+        np.negative(self._scaled[n + 1 :], out=self._scaled[1 : n + 1])
+        return self._scaled
 
 
 class Layout:
@@ -139,7 +153,9 @@ class Sector:
     def __init__(self, elements: SectorElements, table: ValueTable, offset: int) -> None:
         self.states = elements.states
         self._place = table.places(elements.number, offset)
-        self._source_place = self._place[:, self.states.sources].astype(np.intp)
+        number = elements.number[:, self.states.sources]
+        self._source_sign = np.sign(number).astype(np.float32)
+        self._source_value = np.where(number == 0, 0, np.abs(number) - 1 + offset).astype(np.intp)
         self._layouts: OrderedDict[bytes, Layout] = OrderedDict()
 
     def layout(self, strong_kinds: NDArray[np.bool_], kept_kinds: NDArray[np.bool_]) -> Layout:
@@ -161,6 +177,7 @@ class Sector:
 
     def columns(self, bare: Complex64, weights: Complex64) -> Complex64:
         """Return ``S H`` of the source columns, shape (n, n_sources)."""
-        columns = np.take(bare, self._source_place, mode="clip")
+        columns = np.take(bare, self._source_value)
+        columns *= self._source_sign
         columns *= weights[self.states.kind][:, None]
         return columns

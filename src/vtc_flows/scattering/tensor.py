@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vtc_flows.errors import EngineOutputError, InputError
 from vtc_flows.scattering.cluster import SolverFacts
 from vtc_flows.scattering.continuation import with_bottom
-from vtc_flows.scattering.contraction import fine_structure, spectrum_function
+from vtc_flows.scattering.contraction import fine_structure, importance, spectrum_function
 from vtc_flows.scattering.mesh import EnergyMesh
 from vtc_flows.scattering.multiple_scattering import absorber_green
 from vtc_flows.scattering.occupied import occupied_spectrum
@@ -129,6 +129,7 @@ def emission_tensor(
     core_level_ha: float | None = None,
     refine: int = 4,
     amplitude: float = 1.0,
+    interpolate: bool = True,
     method: str = "auto",
 ) -> Emission:
     """
@@ -156,6 +157,9 @@ def emission_tensor(
         Contour steps per mesh step, see `occupied_spectrum`; 1 is FEFF's own discretisation.
     amplitude : float
         Many-body amplitude ``S0^2``.
+    interpolate : bool
+        Whether to interpolate the propagator between energies where that is good enough, which
+        asks for smooth phases.
     method : str
         See `absorber_green`.
 
@@ -185,6 +189,7 @@ def emission_tensor(
         data.momenta[matters],
         data.phases[matters],
         data.lmax,
+        line=_line(data) if interpolate else None,
         method=method,
     )
     functions = np.zeros((len(mesh.energy_ha), 7), dtype=np.complex128)
@@ -200,3 +205,10 @@ def emission_tensor(
     if not np.isfinite(spectra).all():
         raise EngineOutputError("the spectrum is not finite")
     return Emission(wanted, spectra[:, :6], spectra[:, 6], unit, facts)
+
+
+def _line(data: PhaseData) -> tuple[Floats, Floats]:
+    """Return the energies up to the Fermi level, and what the propagator is worth at each."""
+    below = slice(0, data.mesh.fermi_index + 1)
+    factor = importance(data.dipole[below], data.normalisation[below])
+    return data.mesh.energy_ha[below].real, factor
