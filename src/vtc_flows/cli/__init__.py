@@ -13,6 +13,10 @@ from vtc_flows.cli.lazy import LazyGroup
     cls=LazyGroup,
     commands_at={
         "run": ("vtc_flows.cli.run:run", "Spectra, SAMS and features of crystal structures."),
+        "campaign": (
+            "vtc_flows.cli.dataset_campaign:campaign",
+            "Many crystals in a given order, into a data set.",
+        ),
         "compare": ("vtc_flows.cli.compare:compare", "Two engines or presets on the same sites."),
         "strain": (
             "vtc_flows.cli.strain:strain",

@@ -159,6 +159,10 @@ class SpectrumDoc(_Document):
     edge_cross_section_angstrom2: float = Field(
         description="Multiply the tensor by it to bring sites to one scale."
     )
+    photon_edge_ev: float | None = Field(
+        default=None,
+        description="Photon energy of emission from the Fermi level, on FEFF's scale.",
+    )
     timings: dict[str, float]
     checks: dict[str, float] = Field(
         default={}, description="Figures by which the engine's output was found good."

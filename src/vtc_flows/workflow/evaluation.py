@@ -27,7 +27,7 @@ FloatArray = NDArray[np.float64]
 _SAME_GRID_EV = 1e-6
 #: A tensor this near to its site's symmetry has it, and is freed of the rounding in between. One
 #: further away tells of a structure that is distorted within the tolerance of its space group.
-_SYMMETRIC_RESIDUAL = 1e-3
+SYMMETRIC_RESIDUAL = 1e-3
 
 #: What a record holds of all its sites together, in the order in which it is made.
 _VALUES = (
@@ -188,7 +188,7 @@ class _Found:
         """Return an orbit with its tensor freed of rounding against the site's symmetry."""
         tensor = np.asarray(spectrum.tensor)
         residual = symmetry_residual(tensor, orbit.site_rotations)
-        if residual < _SYMMETRIC_RESIDUAL:
+        if residual < SYMMETRIC_RESIDUAL:
             tensor = symmetrised(tensor, orbit.site_rotations)
         own = gram(
             _relative_energy(spectrum), tensor, sams_settings.window_ev, sams_settings.fwhm_ev

@@ -183,6 +183,26 @@ class SiteXesMaker(Maker):
         InputError
             If an argument is of the wrong kind; where the job is made already, if it is known then.
         """
+        return self.compute(
+            structure,
+            site_index,
+            material_id,
+            multiplicity=multiplicity,
+            source=source,
+            window_ev=window_ev,
+        )
+
+    def compute(
+        self,
+        structure: Structure,
+        site_index: int,
+        material_id: str,
+        *,
+        multiplicity: int = 1,
+        source: str = "",
+        window_ev: tuple[float, float] | None = None,
+    ) -> SiteXesDoc:
+        """Do here and now what the job of :meth:`make` does."""
         given = _site_arguments(
             {
                 "structure": structure,
@@ -390,6 +410,7 @@ class _Site:
             tensor=spectrum.tensor.tolist(),
             background=spectrum.background.tolist(),
             edge_cross_section_angstrom2=spectrum.edge_cross_section_angstrom2,
+            photon_edge_ev=spectrum.photon_edge_ev,
             timings=spectrum.timings_s,
             checks=spectrum.checks,
             remarks=list(bottom.remarks(spectrum.e_fermi_ev)) if bottom else [],

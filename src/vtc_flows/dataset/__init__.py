@@ -1,0 +1,1 @@
+"""A campaign over many crystals, and the data set that it makes."""
