@@ -4,10 +4,12 @@ A function of the energy along a line, computed only where its neighbors do not 
 On a line at the height ``eta`` above the real axis a Green's function has no feature narrower than
 ``eta``, so the error of interpolating between points at a distance ``h`` falls off as
 ``exp(-pi eta / h)``: halving ``h`` squares it. The line is halved, and halved again, where a point
-in the middle of an interval shows that those before it did not foretell it. Where the error was
-below :data:`FORETOLD`, that of the next halving would be about 1e-5 or less, and the points between
-are interpolated. That asks for phase shifts that are smooth, too: those of FEFF have faults at
-single points, which :mod:`vtc_flows.feff.smoothing` mends.
+in the middle of an interval shows that those before it did not foretell it (:data:`FORETOLD`). The
+points between are interpolated by polynomials of two degrees; where these differ by more than
+:data:`DIFFERENCE`, which is more than the better one errs, the point is computed after all.
+
+That asks for phase shifts that are smooth, too: those of FEFF have faults at single points, which
+:mod:`vtc_flows.feff.smoothing` mends.
 """
 
 from __future__ import annotations
@@ -23,10 +25,12 @@ Mask = NDArray[np.bool_]
 
 #: First distance between points, in points.
 _FIRST = 8
-#: Points of the polynomial that interpolates.
-_POINTS = 12
+#: Points of the polynomial that interpolates, and of the one that it is compared with.
+_POINTS, _FEWER = 12, 8
 #: Error, relative to the largest value, at which an interval is not halved again.
 FORETOLD = 6e-4
+#: Difference of the polynomials, relative to the largest value, at which a point is computed.
+DIFFERENCE = 2e-5
 
 
 def along_line(
@@ -57,7 +61,10 @@ def along_line(
     intervals = [(start, min(start + _FIRST, n - 1)) for start in range(0, n - 1, _FIRST)]
     while intervals:
         intervals = line.halved([(a, b) for a, b in intervals if b - a > 1])
-    return line.filled(), line.solved
+    while doubtful := line.fill():
+        line.solve(doubtful)
+    assert line.values is not None
+    return line.values, line.solved
 
 
 class _Line:
@@ -109,23 +116,32 @@ class _Line:
                 halves += [(a, (a + b) // 2), ((a + b) // 2, b)]
         return halves
 
-    def _interpolated(self, known: NDArray[np.intp], point: int) -> Complex:
-        """Interpolate between the known points nearest to one."""
-        place = int(np.searchsorted(known, point))
-        first = min(max(place - _POINTS // 2, 0), max(len(known) - _POINTS, 0))
-        chosen = known[first : first + _POINTS]
-        weights = lagrange_weights(self.energy[chosen], self.energy[point])
-        assert self.values is not None
-        value: Complex = np.tensordot(weights, self.values[chosen], 1)
-        return value
-
-    def filled(self) -> Complex:
-        """Return the values at all points."""
+    def fill(self) -> list[int]:
+        """Interpolate where nothing is computed; return the points where that is doubtful."""
         assert self.values is not None
         known = np.flatnonzero(self.solved)
-        for point in np.flatnonzero(~self.solved):
-            self.values[point] = self._interpolated(known, int(point))
-        return self.values
+        missing = [int(point) for point in np.flatnonzero(~self.solved)]
+        if not missing:
+            return []
+        better, other = (
+            np.array([self._interpolated(known, point, n_points) for point in missing])
+            for n_points in (_POINTS, _FEWER)
+        )
+        self.values[missing] = better
+        differ = ~(self._worth(missing, better - other) <= DIFFERENCE * self._largest)
+        return [point for point, doubtful in zip(missing, differ, strict=True) if doubtful]
+
+    def _interpolated(
+        self, known: NDArray[np.intp], point: int, n_points: int = _POINTS
+    ) -> Complex:
+        """Interpolate between the known points nearest to one."""
+        assert self.values is not None
+        place = int(np.searchsorted(known, point))
+        first = min(max(place - n_points // 2, 0), max(len(known) - n_points, 0))
+        chosen = known[first : first + n_points]
+        weights = lagrange_weights(self.energy[chosen], self.energy[point])
+        value: Complex = np.tensordot(weights, self.values[chosen], 1)
+        return value
 
 
 def lagrange_weights(nodes: NDArray[np.number], point: complex) -> NDArray[np.number]:
