@@ -149,3 +149,33 @@ def test_what_a_worker_prints_is_in_its_log(tmp_path):
     assert "site.json" in caught.value.log_tail
     assert "Traceback" in (tmp_path / "feff.log").read_text()
     assert usage.cpu_s > 0
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/autogroup").exists(), reason="no sessions are weighed here"
+)
+def test_a_worker_has_the_priority_of_its_caller(tmp_path):
+    """Where the system weighs sessions, a niced process in a session of its own is not nice."""
+    code = (
+        "import os\n"
+        "os.nice(7)\n"
+        "from pathlib import Path\n"
+        "from tests.feff.test_feff8l import octahedron, workers\n"
+        "from vtc_flows.feff.discovery import find_feff8l\n"
+        "from vtc_flows.feff.feff8l import Feff8lEngine\n"
+        "from vtc_flows.settings import load_settings\n"
+        "engine = Feff8lEngine(find_feff8l(load_settings()))\n"
+        "def told(stage, done, total):\n"
+        "    if done == 1 and stage == 'scf':\n"
+        "        print(*(Path(f'/proc/{pid}/autogroup').read_text() for pid in workers()))\n"
+        "engine.run_site(octahedron(), progress=told)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert done.stdout.split()[-1] == "7"

@@ -120,6 +120,7 @@ def _become_worker(request: dict[str, Any], log: int, events: int, server: int) 
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()  # an interrupt is the caller's to handle
+        _keep_priority()
         for descriptor in (1, 2):
             os.dup2(log, descriptor)
         os.dup2(events, _FIRST_FREE)
@@ -130,6 +131,13 @@ def _become_worker(request: dict[str, Any], log: int, events: int, server: int) 
         worker.run(Path(request["directory"]), _FIRST_FREE)
     finally:
         os._exit(1)
+
+
+def _keep_priority() -> None:
+    """Give the new session the priority of its process: Linux weighs sessions, not processes."""
+    priority = os.getpriority(os.PRIO_PROCESS, 0)
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(priority))
 
 
 def _die_with_parent(parent: int) -> None:
