@@ -64,7 +64,8 @@ def main() -> None:
             off = np.abs(getattr(ours, name)[1] - expected).max() / np.abs(expected).max()
             worst[name] = max(worst.get(name, 0.0), float(off))
         if calls == CALLS:
-            print("\n" + json.dumps(worst), flush=True)
+            sys.stdout.write("\n" + json.dumps(worst) + "\n")
+            sys.stdout.flush()
             os._exit(0)
 
     rholie = hooked.replace("rholie_", 27, compare)
