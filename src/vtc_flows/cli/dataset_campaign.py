@@ -45,6 +45,7 @@ def campaign(structures: Path, order: Path, **given: Any) -> None:
 
     Exit code 0: all done. 130: interrupted.
     """
+    share = _share(given["shard"])
     os.nice(given["nice"])
     ready_engine(given["engine"], load_settings(), install_if_missing=given["install_engine"])
     shards = SiteShards(given["out"].absolute(), given["shard"].replace("/", "of"))

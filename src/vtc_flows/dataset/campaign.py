@@ -23,7 +23,6 @@ from vtc_flows.crystal.sites import SiteOrbit, site_orbits
 from vtc_flows.dataset.rows import row_of
 from vtc_flows.dataset.shards import Row, SiteShards
 from vtc_flows.errors import InputError, StorageError, VtcFlowsError
-from vtc_flows.feff.engine import EngineFacts
 from vtc_flows.feff.registry import create_engine
 from vtc_flows.schemas import SiteXesDoc, XesSettings
 from vtc_flows.settings import load_settings
@@ -140,8 +139,7 @@ class Campaign:
         self._shards = shards
         self._engine = engine
         self._stop = threading.Event()
-        facts = getattr(create_engine(engine, load_settings()), "facts", None)
-        self.revision = facts.revision if isinstance(facts, EngineFacts) else 1
+        self._identity = create_engine(engine, load_settings()).identity()
 
     def stop(self) -> None:
         """Let :meth:`run` come to its end; sites that are not finished are given up."""
@@ -149,11 +147,7 @@ class Campaign:
 
     def sites(self, on_problem: Callable[[Record, Exception], None]) -> Iterator[Site]:
         """Yield the sites that are still to be computed."""
-        done = {
-            key
-            for key, row in self._shards.known().items()
-            if row["engine_revision"] == self.revision
-        }
+        done = self._shards.known(self._identity)
         for record in self._records:
             try:
                 line = self._structures[record.material_id]
@@ -255,7 +249,7 @@ class Campaign:
             site.orbit,
             part=site.record.part,
             rank=site.record.rank,
-            engine_revision=self.revision,
+            engine=self._identity,
         )
         self._shards.add(row)
         on_site(site, row)

@@ -20,9 +20,7 @@ from vtc_flows.workflow.evaluation import SYMMETRIC_RESIDUAL
 _LEFT_OUT = ("energy_ev", "tensor", "background", "engine_input")
 
 
-def row_of(
-    document: SiteXesDoc, orbit: SiteOrbit, *, part: str, rank: int, engine_revision: int
-) -> Row:
+def row_of(document: SiteXesDoc, orbit: SiteOrbit, *, part: str, rank: int, engine: str) -> Row:
     """
     Return a finished site as a row.
 
@@ -36,8 +34,8 @@ def row_of(
         Part of the data set, as ``train``.
     rank : int
         Place in the campaign.
-    engine_revision : int
-        Of the engine that was asked, also where it failed.
+    engine : str
+        Identity of the engine that was asked, also where it failed.
     """
     largest = document.spectra[-1] if document.spectra else None
     failure = document.failure
@@ -50,7 +48,7 @@ def row_of(
         "multiplicity": orbit.multiplicity,
         "state": document.state,
         "reason": None if failure is None else failure.reason,
-        "engine_revision": engine_revision,
+        "engine": engine,
         **(_numbers(largest) if largest is not None else dict.fromkeys(_NUMBERS)),
         "spectra": [_spectrum(one, orbit) for one in document.spectra],
         "document": _stripped(document),

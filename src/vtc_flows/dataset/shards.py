@@ -47,7 +47,7 @@ SCHEMA = pa.schema(
         ("multiplicity", pa.int32()),
         ("state", pa.string()),
         ("reason", pa.string()),
-        ("engine_revision", pa.int16()),
+        ("engine", pa.string()),
         ("e_fermi_ev", pa.float64()),
         ("photon_edge_ev", pa.float64()),
         ("bottom_ev", pa.float64()),
@@ -96,11 +96,11 @@ class SiteShards:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"{folder} cannot be made: {error.strerror}") from error
-        written = {key_of(row): row["engine_revision"] for row in self.rows(columns=_KEYS)}
+        written = {(key_of(row), row["engine"]) for row in self.rows(columns=_KEYS)}
         self._open = [
             row
             for row in _journal_rows(self._journal)
-            if written.get(key_of(row)) != row["engine_revision"]
+            if (key_of(row), row["engine"]) not in written
         ]
 
     def files(self) -> list[Path]:
@@ -112,14 +112,13 @@ class SiteShards:
         for path in self.files():
             yield from pq.read_table(path, columns=columns).to_pylist()
 
-    def known(self) -> dict[Key, Row]:
-        """Return key columns of every site, of the newest revision where there are several."""
-        found: dict[Key, Row] = {}
-        for row in (*self.rows(columns=_KEYS), *self._open):
-            kept = found.get(key_of(row))
-            if kept is None or row["engine_revision"] >= kept["engine_revision"]:
-                found[key_of(row)] = {name: row[name] for name in _KEYS}
-        return found
+    def known(self, engine: str) -> dict[Key, Row]:
+        """Return the key columns of every site that one engine, by its identity, has finished."""
+        return {
+            key_of(row): {name: row[name] for name in _KEYS}
+            for row in (*self.rows(columns=_KEYS), *self._open)
+            if row["engine"] == engine
+        }
 
     def add(self, row: Row) -> None:
         """
@@ -158,7 +157,7 @@ class SiteShards:
         return [path for path in self.files() if path.stem.startswith(f"sites-{self._share}-")]
 
 
-_KEYS = ["material_id", "element", "site_index", "state", "reason", "engine_revision", "cpu_s"]
+_KEYS = ["material_id", "element", "site_index", "state", "reason", "engine", "cpu_s"]
 
 
 def _as_text(value: Any) -> str:
