@@ -24,8 +24,8 @@ from cost import measure, ten_cases
 HERE = Path(__file__).parent
 #: Symbols of FEFF's library that look numbers up in tables and interpolate.
 INTERPOLATION = {"polint_", "polinc_", "locat_", "terp_", "terpc_"}
-#: Energies of an iteration along the arc.
-ENERGIES = 18
+#: Energies of an iteration along most arcs.
+ENERGIES = 14
 
 
 def part_of(library: str, symbol: str) -> str:

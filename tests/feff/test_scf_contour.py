@@ -60,12 +60,17 @@ def balance_for(levels, fermi_ev):
     return Balance(float((WEIGHTS * levels.occupied(fermi_ev)).sum()), WEIGHTS)
 
 
-def test_the_arc_counts_levels_that_are_near_its_ends_too():
-    nodes, weights = arc(BOTTOM_HA, -10 / HARTREE_EV + 0.05j / HARTREE_EV)
-    for level_ev, inside in ((-60, 0), (-50, 0), (-40, 1), (-25, 1), (-11, 1), (-9, 0), (0, 0)):
+@pytest.mark.parametrize(("bottom_ev", "n_nodes"), [(-25, 12), (-41, 12), (-54, 14), (-70, 16)])
+def test_the_arc_counts_levels_that_are_near_its_ends_too(bottom_ev, n_nodes):
+    nodes, weights = arc(bottom_ev / HARTREE_EV, -10 / HARTREE_EV + 0.05j / HARTREE_EV)
+    assert len(nodes) == n_nodes
+    for level_ev, inside in (
+        *((bottom_ev - 15, 0), (bottom_ev - 5, 0), (bottom_ev + 5, 1), (bottom_ev / 2 - 5, 1)),
+        *((-11, 1), (-10.1, 1), (-9.9, 0), (-9, 0), (0, 0)),
+    ):
         count = -(weights @ (1 / (nodes - level_ev / HARTREE_EV))).imag / np.pi
-        cap = 0.05 / abs(level_ev + 10) / np.pi  # what lies below the end of the arc
-        assert count == pytest.approx(inside, abs=cap + 1e-4)
+        cap = np.arctan(0.05 / abs(level_ev + 10)) / np.pi  # what lies below the end of the arc
+        assert count == pytest.approx(inside, abs=cap + 2e-4)
 
 
 @pytest.mark.parametrize("guess_ev", [-7.9, -8.3, -5.0, -14.0, 3.0])
@@ -79,7 +84,7 @@ def test_at_the_fixed_point_nothing_but_the_arc_counts():
     level = Arc(METAL, BOTTOM_HA, balance).electrons(-7.9 / HARTREE_EV).fermi_ha
     METAL.asked.clear()
     found = Arc(METAL, BOTTOM_HA, balance).electrons(level)
-    assert len(METAL.asked) == 18
+    assert len(METAL.asked) == 16
     assert found.fermi_ha * HARTREE_EV == pytest.approx(-7.9, abs=3e-3)  # of the cap
     np.testing.assert_allclose(found.occupations, METAL.occupied(-7.9), atol=1e-2)
     of_kind = found.occupations.sum(axis=1)
