@@ -50,7 +50,7 @@ def campaign(structures: Path, order: Path, **given: Any) -> None:
     ready_engine(given["engine"], load_settings(), install_if_missing=given["install_engine"])
     shards = SiteShards(given["out"].absolute(), given["shard"].replace("/", "of"))
     work = Campaign(
-        read_order(order), read_structures(structures), shards, _share(given["shard"]),
+        read_order(order), read_structures(structures), shards, share,
         engine=given["engine"],
     )  # fmt: skip
     told = _Told()
