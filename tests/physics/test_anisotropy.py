@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vtc_flows.errors import InputError
-from vtc_flows.physics.anisotropy import dam, iam, matrix_sum, qam
+from vtc_flows.physics.anisotropy import (
+    dam,
+    iam,
+    matrix_sum,
+    normalized_inertia_anisotropy,
+    qam,
+)
 from vtc_flows.physics.frames import principal_frame
 from vtc_flows.physics.moments import carried, joined, moments
 
@@ -80,3 +86,30 @@ def test_a_skewed_frame_is_refused():
         qam(random_moments(0), np.ones((3, 3)))
     with pytest.raises(InputError, match="frame has shape"):
         dam(random_moments(0), np.stack([np.eye(3)] * 2))
+
+
+@given(seed=seeds, scale=st.floats(0.1, 10.0))
+def test_normalized_anisotropy_knows_neither_scale_nor_frame(seed, scale):
+    rng = np.random.default_rng(seed)
+    positions, rotation = rng.normal(size=(9, 3)) + 0.5, np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    values = [
+        float(normalized_inertia_anisotropy(moments(p, np.zeros(9), 8)))
+        for p in (positions, scale * positions, positions @ rotation)
+    ]
+    assert values[0] == pytest.approx(values[1], rel=1e-6, abs=1e-9)
+    assert values[0] == pytest.approx(values[2], rel=1e-6, abs=1e-9)
+    assert 0 <= values[0] <= 2 + 1e-12
+
+
+def test_normalized_anisotropy_of_known_surroundings():
+    axes = np.vstack((np.eye(3), -np.eye(3)))
+    known = {
+        "octahedron": (axes, 0.0),
+        "square": (axes[[0, 1, 3, 4]], 1.0),
+        "pair": (axes[:1], 2.0),
+    }
+    for positions, expected in known.values():
+        of = moments(2.1 * positions, np.ones(len(positions)), 12)
+        assert float(normalized_inertia_anisotropy(of)) == pytest.approx(expected, abs=1e-12)
+    none = moments(np.zeros((0, 3)), np.zeros(0), 12)
+    assert float(normalized_inertia_anisotropy(none)) == 0.0

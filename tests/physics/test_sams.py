@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from vtc_flows.errors import InputError
 from vtc_flows.physics import tensors
 from vtc_flows.physics.rotations import axis_relabellings, rotation_about
-from vtc_flows.physics.sams import gram, gram_rotated, maximum_sams, mean_sams, sam, sams
+from vtc_flows.physics.sams import (
+    frame_free_anisotropy,
+    gram,
+    gram_rotated,
+    maximum_sams,
+    mean_sams,
+    sam,
+    sams,
+)
 from vtc_flows.physics.windows import clip, gaussian_broaden
 
 seeds = st.integers(0, 2**31)
@@ -220,3 +228,25 @@ def test_the_same_call_gives_the_same_bits(make_spectrum):
 def test_bad_input_is_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+@given(seed=seeds, fwhm=st.sampled_from([0.0, 2.0]))
+def test_frame_free_anisotropy_is_its_integral_in_any_frame(
+    seed, fwhm, make_spectrum, make_rotation
+):
+    energy, tensor = make_spectrum(seed)
+    one = gram(energy, tensor, WINDOW, fwhm)
+    inside, cut = clip(energy, gaussian_broaden(energy, tensor, fwhm), WINDOW)
+    iso = tensors.isotropic(cut)
+    rest = cut - iso[:, None] * np.array([1.0, 1, 1, 0, 0, 0])
+    squares = (rest[:, :3] ** 2).sum(axis=1) + 2 * (rest[:, 3:] ** 2).sum(axis=1)
+    expected = np.sqrt(1.5 * np.trapezoid(squares, inside)) / np.trapezoid(iso, inside)
+    assert frame_free_anisotropy(one) == pytest.approx(expected, rel=1e-9)
+    turned = gram_rotated(one, make_rotation(seed))
+    assert frame_free_anisotropy(turned) == pytest.approx(expected, rel=1e-9)
+
+
+def test_frame_free_anisotropy_of_an_axis_is_its_sam():
+    one = uniaxial([1, 1, 1])
+    largest, _ = maximum_sams([one])
+    assert largest == pytest.approx(2 * frame_free_anisotropy(one), rel=1e-6)

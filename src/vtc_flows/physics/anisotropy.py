@@ -62,6 +62,38 @@ def iam(of: Moments, frame: ArrayLike) -> FloatArray:
     return _differences(_diagonal(of.inertia, frame))
 
 
+def normalized_inertia_anisotropy(of: Moments) -> FloatArray:
+    """
+    Return the spread of the inertia's eigenvalues in units of what the neighbors could give.
+
+    With ``A = sum_n r_n^(2-p) u_n u_n^T`` over unit vectors u_n to the neighbors, and its
+    eigenvalues l, it is ``2 (l_max - l_min) / tr A``: 2 where all neighbors lie on one line, 1
+    where they fill a plane evenly, 0 where they leave no direction out. Unlike IAMS it depends
+    neither on a frame nor on the bond lengths' common scale.
+
+    Parameters
+    ----------
+    of : Moments
+        Of one or many sites.
+
+    Returns
+    -------
+    ndarray of shape (...)
+        Without unit; 0 for a site without neighbors.
+
+    Examples
+    --------
+    >>> from vtc_flows.physics.moments import moments
+    >>> float(normalized_inertia_anisotropy(moments([[0, 0, 1.5], [0, 0, -2.0]], [1.0, -1.0])))
+    2.0
+    """
+    values = np.linalg.eigvalsh(of.inertia)
+    total = np.trace(of.inertia, axis1=-2, axis2=-1)  # twice that of A
+    spread = 4 * (values[..., -1] - values[..., 0])
+    normalized: FloatArray = np.where(total > 0, spread / np.where(total > 0, total, 1.0), 0.0)
+    return normalized
+
+
 def dam(of: Moments, frame: ArrayLike) -> FloatArray:
     """
     Return the dipole anisotropy matrices, DAM_ij = ||D'_i| - |D'_j||, e A^(1-p).

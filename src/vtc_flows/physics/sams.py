@@ -124,6 +124,23 @@ def gram(
     return Gram(factor=factor, norm=norm, window_ev=window, fwhm_ev=float(fwhm_ev))
 
 
+def frame_free_anisotropy(of: Gram) -> float:
+    """
+    Return how anisotropic a spectrum is, whatever the frame, eV^-1/2.
+
+    ``A = sqrt(3/2 integral |T - tr(T)/3|^2 dE) / integral mu_iso dE``, with the Frobenius norm.
+    For a site with an axis it is the SAM between the axis and any direction across it; in general
+    it is smooth in the structure, which the largest SAMS over all frames is not.
+
+    Examples
+    --------
+    >>> along_z = gram([0.0, 4.0], [[0, 0, 3.0, 0, 0, 0]] * 2, (0, 4))
+    >>> round(frame_free_anisotropy(along_z), 12)
+    1.5
+    """
+    return float(np.sqrt(1.5) * np.linalg.norm(of.factor) / of.norm)
+
+
 def gram_rotated(of: Gram, rotation: ArrayLike) -> Gram:
     """
     Return the Gram form of the carried spectrum W T W^T without integrating again.
