@@ -237,6 +237,30 @@ def arc(bottom_ha: float, end_ha: complex) -> tuple[Complex, Complex]:
     return center + way, 1j * way * speed * weights
 
 
+class _Bracket:
+    """Ends of arcs below and above the Fermi level, with the electrons that are too many there."""
+
+    def __init__(self, low: float, excess: float) -> None:
+        self._low, self._high = (low, excess), (np.inf, np.inf)
+        self._arcs = 0
+
+    def narrow(self, end: float, excess: float) -> None:
+        """Take in an arc."""
+        self._arcs += 1
+        if excess > 0:
+            self._high = end, excess
+        else:
+            self._low = end, excess
+
+    def next_end(self, foretold: float) -> float:
+        """Return where the next arc is to end: where it is foretold, while there is no bracket."""
+        (low, few), (high, many) = self._low, self._high
+        if high == np.inf or self._arcs == 1:
+            return foretold if low < foretold < high else (low + min(high, low + 1.0)) / 2
+        share = np.clip(few / (few - many), 0.1, 0.9)  # the chord, but never an end once more
+        return float(low + share * (high - low))
+
+
 class Arc:
     """
     Electrons by integration along an arc in the complex plane.
@@ -253,7 +277,7 @@ class Arc:
 
     #: A Fermi level this near (Hartree) to the end of the path is interpolated; to one this near
     #: the path is extended; for any other there is a new arc, this much from the last at the most.
-    _NEAR, _STEP, _FARTHEST = 2 * FERMI_STEP_HA, 0.15 / HARTREE_EV, 3.0 / HARTREE_EV
+    _NEAR, _STEP, _FARTHEST = 2 * FERMI_STEP_HA, 0.3 / HARTREE_EV, 3.0 / HARTREE_EV
     _MOST_ARCS, _MOST_STEPS = 12, 4
 
     def __init__(self, evaluate: Evaluate, bottom_ha: float, balance: Balance) -> None:
@@ -274,17 +298,16 @@ class Arc:
         -------
         Electrons
         """
-        low, high = self._bottom + 2 * self._STEP, np.inf
-        end = max(guess_ha, low + self._STEP)
+        end = max(guess_ha, self._bottom + 3 * self._STEP)
+        bracket = _Bracket(self._bottom + 2 * self._STEP, -self._balance.electrons)
         for _ in range(self._MOST_ARCS):
             path = self._along_arc(end)
             missing = path.missing(self._balance)
             if abs(missing) <= self._STEP:
                 break
-            low, high = (low, end) if missing < 0 else (end, high)
-            end += float(np.clip(missing, -self._FARTHEST, self._FARTHEST))
-            if not low < end < high:
-                end = (low + high) / 2
+            bracket.narrow(end, path.excess(self._balance))
+            step = float(np.clip(missing, -self._FARTHEST, self._FARTHEST))
+            end = bracket.next_end(end + step)
         for _ in range(self._MOST_STEPS):
             if abs(missing) <= self._NEAR:
                 break

@@ -20,12 +20,15 @@ from vtc_flows.feff.scf_arrays import N_ANGULAR, RADIAL_POINTS, Scmt, by_potenti
 from vtc_flows.feff.scf_contour import Arc, Balance, Electrons, FeffContour, Samples
 from vtc_flows.feff.scf_scattering import Atoms, ScfScattering
 from vtc_flows.feff.site_input import SiteInput
+from vtc_flows.feff.units import HARTREE_EV
 
 Floats = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
 #: Angular momenta that are counted where f electrons are frozen: s, p and d.
 _COUNTED_FROZEN = 3
+#: Where Fermi levels lie on FEFF's scale as a rule (Hartree).
+_USUAL_FERMI_HA = (-14 / HARTREE_EV, -6 / HARTREE_EV)
 
 
 class ScfIteration:
@@ -75,9 +78,11 @@ class ScfIteration:
         balance = Balance(floating(arguments[Scmt.ELECTRONS]).value, weights)
         bottom = floating(arguments[Scmt.SEPARATION]).value
         guess = floating(arguments[Scmt.FERMI]).value
+        first = self._iterations == 1
         if self._contour == "feff":
-            first = self._iterations == 1
             return FeffContour(green, bottom, balance, first=first).electrons(guess)
+        if first:  # that of free electrons between the spheres, off by as much as 20 eV
+            guess = float(np.clip(guess, *_USUAL_FERMI_HA))
         return Arc(green, bottom, balance).electrons(guess)
 
     def _spheres(self, arguments: tuple[Any, ...]) -> list[Sphere]:
