@@ -2,6 +2,7 @@
 What a site costs, stage by stage, and what a change of the engine does to costs and results.
 
     python benchmarks/cost.py measure OUT.jsonl [--structures FILE --order FILE --ranks 1-30]
+        [--only NAME]
     python benchmarks/cost.py compare BEFORE.jsonl AFTER.jsonl [--write FILE]
 
 ``measure`` runs, one process at a time, the recorded FEFF10 inputs as they are and along the arc
@@ -136,11 +137,11 @@ def measure(case: Case) -> dict[str, Any]:
     }
 
 
-def measure_all(cases: Iterator[Case], out: Path) -> None:
-    """Append one line for each case that is not there yet."""
+def measure_all(cases: Iterator[Case], out: Path, only: str = "") -> None:
+    """Append one line for each case that is not there yet and whose name begins so."""
     done = {row["name"] for row in read(out)} if out.exists() else set()
     for case in cases:
-        if case[1] in done:
+        if case[1] in done or not case[1].startswith(only):
             continue
         row = measure(case)
         with out.open("a") as stream:
@@ -228,6 +229,7 @@ def main() -> None:
     one.add_argument("--structures", type=Path)
     one.add_argument("--order", type=Path)
     one.add_argument("--ranks", default="1-30")
+    one.add_argument("--only", default="", metavar="NAME")
     two = commands.add_parser("compare")
     two.add_argument("before", type=Path)
     two.add_argument("after", type=Path)
@@ -239,11 +241,11 @@ def main() -> None:
         if arguments.write:
             arguments.write.write_text(text)
         return
-    measure_all(recorded_cases(), arguments.out)
-    measure_all(ten_cases(), arguments.out)
+    measure_all(recorded_cases(), arguments.out, arguments.only)
+    measure_all(ten_cases(), arguments.out, arguments.only)
     if arguments.structures and arguments.order:
         cases = ranked_cases(arguments.structures, arguments.order, arguments.ranks)
-        measure_all(cases, arguments.out)
+        measure_all(cases, arguments.out, arguments.only)
 
 
 if __name__ == "__main__":

@@ -93,9 +93,9 @@ class Phases:
             self.amplitudes = scattering_amplitudes(record["phases"][chosen])
 
     def solve(self, geometry: ClusterGeometry, method: str) -> NDArray[np.complex128]:
-        """Call one method of a geometry at every energy."""
-        pairs = zip(self.momenta, self.amplitudes, strict=True)
-        return np.array([getattr(geometry, method)(p, t) for p, t in pairs])
+        """Call one method of a geometry for all energies."""
+        found: NDArray[np.complex128] = getattr(geometry, method)(self.momenta, self.amplitudes)
+        return found
 
 
 def report_spectrum(n_atoms: int, n_energies: int) -> None:
@@ -125,8 +125,8 @@ def report_spectrum(n_atoms: int, n_energies: int) -> None:
                 where, potentials, lmax, source_l=(1,), use_symmetry=symmetric, **given
             )
             build = time.process_time() - start
-            found[name] = phases.solve(geometry, "dipole_block")
-            spent = cpu_seconds(lambda g=geometry: phases.solve(g, "dipole_block"), 2)
+            found[name] = phases.solve(geometry, "dipole_blocks")
+            spent = cpu_seconds(lambda g=geometry: phases.solve(g, "dipole_blocks"), 2)
             total = build + spent / n_energies * USUAL_ENERGIES
             print(
                 f"  {label:12s} {name:15s} {spent:6.2f} s = {spent / floor:5.2f} x floor; "
@@ -159,7 +159,7 @@ def report_scf(n_atoms: int) -> None:
             geometry = ClusterGeometry(
                 positions, potentials, np.full(3, SCF_LMAX), use_symmetry=symmetric
             )
-            spent = cpu_seconds(lambda g=geometry: phases.solve(g, "diagonal_by_l"))
+            spent = cpu_seconds(lambda g=geometry: phases.solve(g, "diagonals_by_l"))
             each = spent / len(phases.momenta)
             print(
                 f"  potential {center}, {len(positions)} atoms, n = {n}, "

@@ -53,6 +53,28 @@ def test_benchmarks_run(command, part, says):
 
 
 @pytest.mark.engine
+def test_costs_are_measured_and_compared(tmp_path):
+    page = (ROOT / "docs" / "cost.md").read_text()
+    measure, compare = (
+        command
+        for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+        for command in re.findall(r"^python benchmarks/cost.py .*$", block, re.MULTILINE)
+    )
+    rows = tmp_path / "after.jsonl"
+    output(measure.replace("after.jsonl", str(rows)) + " --only mp-20448", ROOT)
+    table = output(re.sub(r"\w+\.jsonl", str(rows), compare), ROOT)
+    assert "| ten | mp-20448 Mn |" in table
+    assert "before / after: median 1," in table
+
+
+@pytest.mark.engine
+def test_growth_of_costs_is_measured():
+    command = "python benchmarks/cost_growth.py"
+    assert command in (ROOT / "docs" / "cost.md").read_text()
+    assert "| exponent |" in output(f"{command} mp-20448 --scf 8,12 --fms 8,12", ROOT)
+
+
+@pytest.mark.engine
 def test_table_of_real_materials_is_made(tmp_path):
     (run,) = [command for command in COMMANDS if command.startswith("vtc run")]
     structures = re.findall(r"\S+\.(?:cif|jsonl)", run)

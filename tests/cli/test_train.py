@@ -28,7 +28,7 @@ def test_from_the_database_and_back_as_a_file(vtc, datasets, tmp_path):
     first = vtc("train", *QUICK, "--json", "-o", tmp_path / "one.skops")
     assert first.exit_code == 0, first.output
     card = json.loads(first.stdout)
-    assert card["dataset"]["n_rows"] == 58
+    assert card["dataset"]["n_rows"] == 59
     assert read_model(tmp_path / "one.skops").card.model_id == card["model_id"]
     again = vtc("train", *QUICK, "--json")
     assert json.loads(again.stdout) == card
@@ -41,7 +41,7 @@ def test_from_the_database_and_back_as_a_file(vtc, datasets, tmp_path):
     assert exported.exit_code == 0, exported.output
     assert (tmp_path / "two.skops").read_bytes() == (tmp_path / "one.skops").read_bytes()
     shown = vtc("models", "show", tmp_path / "two.skops").stdout
-    assert "note: 48 training rows are few" in shown
+    assert "note: 49 training rows are few" in shown
     assert "leave" not in shown
     for name in ("element_mean", "balanced set", "Ti", "intervals of 90%", "inside the domain"):
         assert name in shown

@@ -97,7 +97,7 @@ def test_everything_is_on_the_page(vtc, whole, tmp_path):
     assert set(re.findall(r'href="([^"]*)"', html)) == {"data:,", *(f"#{s}" for s in SECTIONS)}
     files = {path.name for path in (tmp_path / FIGURES).iterdir()}
     assert files == {f"{name}{suffix}" for name in PICTURES for suffix in (".png", ".svg")}
-    for text in ("0.7935", "587", "48 training rows are few", "baseline: ridge"):
+    for text in ("0.7935", "587", "49 training rows are few", "baseline: ridge"):
         assert text in html
     before = (tmp_path / FIGURES / "parity.svg").read_bytes()
     assert vtc("report", "--out", tmp_path).exit_code == 0
