@@ -218,3 +218,27 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be used for a database"):
         start_server(load_settings(data_directory=tmp_path / "file"))
+
+
+def test_servers_that_start_at_the_same_moment_do_not_share_a_port(tmp_path):
+    """Each asks for the preferred port while the other does not listen on it yet."""
+    vtc = str(Path(sys.executable).parent / "vtc")
+
+    def command(name, what):
+        environment = {**os.environ, "VTC_DATA_DIRECTORY": str(tmp_path / name)}
+        return subprocess.Popen(
+            [vtc, "db", what], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+
+    names = ["a", "b", "c"]
+    try:
+        starts = [command(name, "start") for name in names]
+        outputs = [one.communicate(timeout=120)[0] for one in starts]
+        assert [one.returncode for one in starts] == [0, 0, 0], outputs
+        ports = {
+            json.loads((tmp_path / n / "database/server.json").read_text())["port"] for n in names
+        }
+        assert len(ports) == 3
+    finally:
+        for name in names:
+            command(name, "stop").communicate(timeout=120)

