@@ -277,7 +277,7 @@ class Arc:
 
     #: A Fermi level this near (Hartree) to the end of the path is interpolated; to one this near
     #: the path is extended; for any other there is a new arc, this much from the last at the most.
-    _NEAR, _STEP, _FARTHEST = 2 * FERMI_STEP_HA, 0.15 / HARTREE_EV, 3.0 / HARTREE_EV
+    _NEAR, _STEP, _FARTHEST = 2 * FERMI_STEP_HA, 0.05 / HARTREE_EV, 3.0 / HARTREE_EV
     _MOST_ARCS, _MOST_STEPS = 12, 4
 
     def __init__(self, evaluate: Evaluate, bottom_ha: float, balance: Balance) -> None:
