@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from pymatgen.core import Element, Lattice, Structure
 
-from vtc_flows.crystal.features import FEATURE_NAMES, features_by_element, structure_features
+from vtc_flows.crystal.features import (
+    FEATURE_NAMES,
+    FREE_FEATURE_NAMES,
+    features_by_element,
+    structure_features,
+)
 from vtc_flows.crystal.oxidation import OxidationStates, guess_oxidation_states
 from vtc_flows.crystal.sites import crystal_symmetry
 from vtc_flows.errors import DisorderedStructureError, NoTransitionMetalError
@@ -54,6 +59,46 @@ def test_features_follow_their_definitions(crystal, crystal_name, absorber_of, e
     assert found.n_sg == found.space_group_number / 230
 
 
+@pytest.mark.parametrize("exponent", [4, 8, 12, 16])
+def test_normalized_anisotropies_follow_their_definition(
+    crystal, crystal_name, absorber_of, exponent
+):
+    structure, element = crystal(crystal_name), absorber_of(crystal_name)
+    expected = []
+    for site in structure:
+        if site.specie.symbol == element:
+            around = structure.get_neighbors(site, 8.0 + 1e-3)
+            r = np.array([n.coords - site.coords for n in around])
+            w = np.linalg.norm(r, axis=1) ** -exponent
+            values = np.linalg.eigvalsh(
+                (w[:, None, None] * r[:, :, None] * r[:, None, :]).sum(axis=0)
+            )
+            expected.append(2 * (values[-1] - values[0]) / values.sum())
+    found = structure_features(structure, element).free_values()
+    assert found[f"in{exponent}"] == pytest.approx(np.mean(expected), rel=1e-3, abs=1e-4)
+
+
+def test_free_features_of_rutile(crystal):
+    rutile = crystal("rutile_TiO2")
+    found = structure_features(rutile, "Ti").free_values()
+    assert list(found) == list(FREE_FEATURE_NAMES)
+    assert found["atomic_number"] == 22
+    assert found["atomic_fraction"] == pytest.approx(1 / 3)
+    assert found["n_elements"] == 2
+    assert found["volume_per_atom"] == pytest.approx(rutile.volume / 6)
+
+
+def test_free_features_know_no_size_and_no_settings_of_the_moments(crystal):
+    rutile = crystal("rutile_TiO2")
+    reference = structure_features(rutile, "Ti").free_values()
+    larger = rutile.copy()
+    larger.scale_lattice(1.3 * rutile.volume)
+    # another cutoff lets other shells in: only what weighs the nearest alone stays
+    assert structure_features(larger, "Ti").in16 == pytest.approx(reference["in16"], rel=1e-4)
+    shorter = structure_features(rutile, "Ti", exponent=2, moment_cutoff_angstrom=4.0)
+    assert shorter.free_values() == reference
+
+
 def test_features_do_not_depend_on_the_description(
     crystal, crystal_name, absorber_of, descriptions
 ):
@@ -63,9 +108,9 @@ def test_features_do_not_depend_on_the_description(
     floor = 1e-12 * np.array([
         reference.site_moments.quadrupole_scale.max(),
         reference.site_moments.dipole_scale.max(),
-        reference.site_moments.quadrupole_scale.max(), *5 * [1.0],
+        reference.site_moments.quadrupole_scale.max(), *(5 + len(FREE_FEATURE_NAMES)) * [1.0],
     ])  # fmt: skip
-    expected = np.array(list(reference.values().values()))
+    expected = np.array([*reference.values().values(), *reference.free_values().values()])
     variants = descriptions(structure)
     variants["conventional"] = structure.copy()
     variants["conventional"].make_supercell(
@@ -73,7 +118,7 @@ def test_features_do_not_depend_on_the_description(
     )
     for name, cell in variants.items():
         found = structure_features(cell, element)
-        values = np.array(list(found.values().values()))
+        values = np.array([*found.values().values(), *found.free_values().values()])
         assert (abs(values - expected) <= 1e-6 * abs(expected) + floor).all(), name
         assert found.oxidation_method == reference.oxidation_method
         assert found.n_without_electronegativity == reference.n_without_electronegativity

@@ -7,11 +7,15 @@ import shutil
 import signal
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 import pytest
+from pymatgen.core import Structure
 
+from vtc_flows.crystal.clusters import absorber_cluster
+from vtc_flows.crystal.sites import site_orbits
 from vtc_flows.errors import (
     ClusterError,
     ConfigurationError,
@@ -25,13 +29,16 @@ from vtc_flows.errors import (
 from vtc_flows.feff.discovery import find_feff8l
 from vtc_flows.feff.feff8l import Feff8lEngine
 from vtc_flows.feff.recovery import FEFF8L_LADDER
+from vtc_flows.feff.registry import create_engine
 from vtc_flows.feff.site_input import EnergyGrid, PotentialSpec, ScfControl, SiteInput
 from vtc_flows.physics.tensors import rotate, symmetry_residual
+from vtc_flows.schemas import XesSettings
 from vtc_flows.settings import load_settings
 
 pytestmark = pytest.mark.engine
 
 FIRST_TRY = FEFF8L_LADDER[:1]
+STRUCTURES = Path(__file__).parents[1] / "data" / "structures"
 NI_O = 2.085  # Angstrom
 
 
@@ -356,3 +363,25 @@ def test_overlapped_atoms_alone_give_a_spectrum_too(engine, reference):
     assert spectrum.scf.n_iterations == 0
     assert spectrum.e_fermi_ev != pytest.approx(reference[0][0].e_fermi_ev, abs=0.05)
     assert (spectrum.tensor[:, :3] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "words", "n_tries"),
+    [
+        ("overlap_LiCuH4Cl3O2", "overlap_limit", "overlap by more than FEFF's tables hold", 1),
+        ("core_level_CuH2N2O7", "crash", "CORVAL-1", len(FEFF8L_LADDER)),
+    ],
+)
+def test_what_makes_feff_give_up_is_said(name, reason, words, n_tries):
+    structure = Structure.from_file(STRUCTURES / f"{name}.cif")
+    settings = XesSettings()
+    cluster = absorber_cluster(
+        structure,
+        site_orbits(structure, "Cu")[0].representative,
+        settings.listed_radius_angstrom,
+        n_neighbors=30,
+    )
+    with pytest.raises(EngineCrashError, match=words) as caught:
+        create_engine("feff8l", load_settings()).run(cluster, settings)
+    assert caught.value.reason == reason
+    assert len(caught.value.attempts) == n_tries

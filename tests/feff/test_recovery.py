@@ -124,7 +124,15 @@ def test_policy_as_it_is_written_down():
         "negative_spectrum",
     }
     ladder |= {"zero_spectrum", "tensor_not_positive", "asymmetric_tensor"}
-    fail = {"timeout", "bad_input", "program_missing", "stack_limit", "bad_output", "engine_error"}
+    fail = {
+        "timeout",
+        "bad_input",
+        "program_missing",
+        "stack_limit",
+        "overlap_limit",
+        "bad_output",
+        "engine_error",
+    }
     by_remedy = {"again": again | {"wrong_grid"}, "ladder": ladder, "fail": fail}
     for remedy, reasons in by_remedy.items():
         assert {reason for reason, given in REMEDIES.items() if given == remedy} == reasons

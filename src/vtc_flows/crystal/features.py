@@ -1,4 +1,4 @@
-"""The eight features of a crystal and an absorbing element, from the structure alone."""
+"""Features of a crystal and an absorbing element, from the structure alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ from vtc_flows.crystal.sites import (
     crystal_symmetry,
     site_orbits,
 )
-from vtc_flows.physics.anisotropy import dam, iam, matrix_sum, qam
+from vtc_flows.physics.anisotropy import (
+    dam,
+    iam,
+    matrix_sum,
+    normalized_inertia_anisotropy,
+    qam,
+)
 from vtc_flows.physics.frames import Frame, principal_frame
 from vtc_flows.physics.moments import (
     DEFAULT_EXPONENT,
@@ -44,8 +50,27 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float64]
     IntArray = NDArray[np.int64]
 
-#: The features in the order in which a model takes them.
+#: The paper's features in the order in which a model takes them.
 FEATURE_NAMES = ("qams", "dams", "iams", "density", "n_sg", "n_3d", "en_mean", "en_std")
+
+#: Exponents p of the normalized anisotropy of the inertia, from the whole surroundings (4) to the
+#: nearest neighbors alone (16).
+NORMALIZED_EXPONENTS = (4, 8, 12, 16)
+
+#: Distance up to which neighbors count for it, Angstrom, whatever that of the moments is.
+NORMALIZED_CUTOFF_ANGSTROM = 8.0
+
+#: Features that depend neither on oxidation states nor on a frame.
+FREE_FEATURE_NAMES = (
+    "in4",
+    "in8",
+    "in12",
+    "in16",
+    "atomic_number",
+    "atomic_fraction",
+    "n_elements",
+    "volume_per_atom",
+)
 
 #: Distance up to which neighbours count for the moments, Angstrom.
 MOMENT_CUTOFF_ANGSTROM = 12.0
@@ -86,6 +111,17 @@ class StructureFeatures:
     en_mean, en_std : float
         Pauling electronegativity over the absorber and its 30 nearest neighbours (last shell
         complete): mean and population standard deviation, each averaged over the sites.
+    in4, in8, in12, in16 : float
+        Normalized anisotropy of the inertia with weights r^-p over the neighbors within 8
+        Angstrom, mean over the sites: see `physics.anisotropy.normalized_inertia_anisotropy`.
+    atomic_number : float
+        Of the absorber.
+    atomic_fraction : float
+        Of the absorber in the crystal.
+    n_elements : float
+        Different elements in the crystal.
+    volume_per_atom : float
+        Cubic Angstrom.
     n_without_electronegativity : int
         Atoms left out of that for want of a Pauling value; the most in the cluster of any site.
     oxidation_method : str
@@ -116,6 +152,14 @@ class StructureFeatures:
     n_3d: float
     en_mean: float
     en_std: float
+    in4: float
+    in8: float
+    in12: float
+    in16: float
+    atomic_number: float
+    atomic_fraction: float
+    n_elements: float
+    volume_per_atom: float
     n_without_electronegativity: int
     oxidation_method: Method
     oxidation_states: FloatArray
@@ -129,8 +173,12 @@ class StructureFeatures:
     moment_cutoff_angstrom: float
 
     def values(self) -> dict[str, float]:
-        """Return the eight features by name, in the order of `FEATURE_NAMES`."""
+        """Return the paper's features by name, in the order of `FEATURE_NAMES`."""
         return {name: float(getattr(self, name)) for name in FEATURE_NAMES}
+
+    def free_values(self) -> dict[str, float]:
+        """Return the others by name, in the order of `FREE_FEATURE_NAMES`."""
+        return {name: float(getattr(self, name)) for name in FREE_FEATURE_NAMES}
 
 
 def structure_features(
@@ -245,13 +293,18 @@ def features_by_element(
     for element in elements or absorbers(structure):
         orbits = site_orbits(structure, element, symmetry=symmetry)
         sites = np.concatenate([orbit.indices for orbit in orbits])
-        near = neighbors_at_least(structure, sites, moment_cutoff_angstrom, CLUSTER_NEIGHBORS)
+        reach = max(moment_cutoff_angstrom, NORMALIZED_CUTOFF_ANGSTROM)
+        near = neighbors_at_least(structure, sites, reach, CLUSTER_NEIGHBORS)
         site_moments = _site_moments(
             near, oxidation.values, orbits, exponent, moment_cutoff_angstrom
         )
         frame = principal_frame(mean(site_moments), symmetry.conventional_lattice)
         en_mean, en_std, n_without = _electronegativity(near, numbers, sites)
         core = TRANSITION_METALS[element] - _ARGON_CORE_ELECTRONS
+        normalized = {
+            f"in{exponent}": _normalized(near, len(structure), orbits, exponent)
+            for exponent in NORMALIZED_EXPONENTS
+        }
         found[element] = StructureFeatures(
             element=element,
             qams=float(matrix_sum(qam(site_moments, frame.axes)).mean()),
@@ -262,6 +315,11 @@ def features_by_element(
             n_3d=core - float(oxidation.values[sites].mean()),
             en_mean=en_mean,
             en_std=en_std,
+            **normalized,
+            atomic_number=TRANSITION_METALS[element],
+            atomic_fraction=len(sites) / len(structure),
+            n_elements=len(np.unique(numbers)),
+            volume_per_atom=structure.volume / len(structure),
             n_without_electronegativity=n_without,
             oxidation_method=oxidation.method,
             oxidation_states=oxidation.values,
@@ -302,6 +360,16 @@ def _site_moments(
         first = last
     symmetric = joined(parts)
     return symmetric if _asymmetry(own, symmetric) < SYMMETRY_NOISE else own
+
+
+def _normalized(
+    near: Neighbors, n_atoms: int, orbits: Sequence[SiteOrbit], exponent: float
+) -> float:
+    """Return the normalized anisotropy of the inertia, mean over all sites of the orbits."""
+    site_moments = _site_moments(
+        near, np.zeros(n_atoms), orbits, exponent, NORMALIZED_CUTOFF_ANGSTROM
+    )
+    return float(normalized_inertia_anisotropy(site_moments).mean())
 
 
 def _asymmetry(own: Moments, symmetric: Moments) -> float:

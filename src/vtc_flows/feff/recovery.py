@@ -63,6 +63,7 @@ REMEDIES: Mapping[str, Remedy] = MappingProxyType(
         "bad_input": "fail",
         "program_missing": "fail",
         "stack_limit": "fail",
+        "overlap_limit": "fail",
         "bad_output": "fail",
         "engine_error": "fail",
     }

@@ -178,6 +178,29 @@ def _failure(last: dict[str, Any], returncode: int, run_dir: Path) -> errors.Vtc
         return EngineCrashError(
             f"the FEFF process was ended by {ended_by.name}", log_tail=tail, reason=reason
         )
+    return _gave_up(returncode, tail)
+
+
+#: What FEFF's library writes before it ends the process by itself, with exit code 0.
+_OVERLAP = ("FOLP for POTENTIAL type", "INCREASE NOVP")
+_NO_CORE_LEVEL = "CORVAL-1"
+_ITERATING = "mu_old"
+
+
+def _gave_up(returncode: int, tail: str) -> EngineCrashError:
+    if any(words in tail for words in _OVERLAP) and _ITERATING not in tail:
+        # it follows from the positions alone, so no gentler iteration can help
+        return EngineCrashError(
+            "the spheres of atoms that are close together overlap by more than FEFF's tables hold "
+            "(40 steps of its radial grid)",
+            log_tail=tail,
+            reason="overlap_limit",
+        )
+    if _NO_CORE_LEVEL in tail:
+        return EngineCrashError(
+            f"FEFF found no level where it looked for one above the core ({_NO_CORE_LEVEL})",
+            log_tail=tail,
+        )
     return EngineCrashError(
         f"FEFF gave up without a result (exit code {returncode})", log_tail=tail
     )

@@ -267,6 +267,17 @@ class Features(_Document):
     n_3d: float
     en_mean: float | None
     en_std: float | None
+    in4: float | None = Field(
+        default=None,
+        description="This and the next seven are None in documents of versions without them.",
+    )
+    in8: float | None = None
+    in12: float | None = None
+    in16: float | None = None
+    atomic_number: float | None = None
+    atomic_fraction: float | None = None
+    n_elements: float | None = None
+    volume_per_atom: float | None = None
     oxidation_method: str
     n_without_electronegativity: int
 

@@ -193,14 +193,8 @@ def structure_dict(structure: Structure) -> dict[str, Any]:
 def features_document(features: StructureFeatures) -> Features:
     """Return the features as they stand in documents."""
     return Features(
-        qams=features.qams,
-        dams=features.dams,
-        iams=features.iams,
-        density=features.density,
-        n_sg=features.n_sg,
-        n_3d=features.n_3d,
-        en_mean=_or_none(features.en_mean),
-        en_std=_or_none(features.en_std),
+        **{name: _or_none(value) for name, value in features.values().items()},
+        **features.free_values(),
         oxidation_method=features.oxidation_method,
         n_without_electronegativity=features.n_without_electronegativity,
     )
