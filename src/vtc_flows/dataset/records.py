@@ -1,0 +1,161 @@
+"""From sites on disk to records: one row for each element of a crystal and size of its clusters."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+from pymatgen.core.structure import Structure
+
+from vtc_flows.crystal.prototypes import prototype
+from vtc_flows.crystal.sites import site_orbits
+from vtc_flows.dataset.rows import document_of
+from vtc_flows.dataset.shards import Row, SiteShards
+from vtc_flows.errors import InputError, VtcFlowsError
+from vtc_flows.physics.sams import frame_free_anisotropy, gram
+from vtc_flows.schemas import SamsRecord, SamsSettings, XesSettings
+from vtc_flows.schemas.dataset import TARGETS
+from vtc_flows.workflow.analysis import sams_records, structure_dict
+
+#: Material and element.
+RecordKey = tuple[str, str]
+#: Told of a record that cannot be made, and why.
+OnProblem = Callable[[str, str, Exception], None]
+
+#: Broadening of the frame-free anisotropy, eV: none, and about a lifetime with a spectrometer.
+WIDTHS_EV = (0.0, 2.0)
+_N_SPACE_GROUPS = 230
+
+
+def sites_by_record(shards: SiteShards, engine: str | None = None) -> dict[RecordKey, list[Row]]:
+    """
+    Return the finished sites of every record, in the order in which records were begun.
+
+    Parameters
+    ----------
+    shards : SiteShards
+        Their files.
+    engine : str, optional
+        Identity of the engine whose sites count. If not given, that of the last row: rows of
+        older revisions stay in the files, and no record mixes them.
+    """
+    rows = list(shards.rows())
+    if not rows:
+        return {}
+    wanted = engine or rows[-1]["engine"]
+    found: dict[RecordKey, dict[int, Row]] = defaultdict(dict)
+    for row in rows:
+        if row["engine"] == wanted:
+            found[row["material_id"], row["element"]][row["site_index"]] = row
+    return {key: list(sites.values()) for key, sites in found.items()}
+
+
+def record_rows(
+    sites: Mapping[RecordKey, list[Row]],
+    structures: Mapping[str, str],
+    on_problem: OnProblem,
+    sams_settings: SamsSettings | None = None,
+) -> Iterator[Row]:
+    """
+    Yield the table of records, one row for each record and size of its clusters.
+
+    Parameters
+    ----------
+    sites : mapping
+        See `sites_by_record`.
+    structures : mapping of str to str
+        Lines of JSON by material; see `campaign.read_structures`.
+    on_problem : callable
+        Told of what cannot be made; the others are.
+    sams_settings : SamsSettings, optional
+        Window of SAMS; the default's if not given.
+
+    Yields
+    ------
+    dict
+        Names, features, and SAMS of all kinds, which are None where a site is not there or has
+        no spectrum; ``reason`` then says why. ``anisotropy`` is the frame-free anisotropy
+        (`physics.sams.frame_free_anisotropy`), mean over the sites, ``anisotropy_max`` that of the
+        site where it is largest; with ``_2ev`` after a broadening by 2 eV.
+    """
+    for (material_id, element), rows in sites.items():
+        try:
+            if material_id not in structures:
+                raise InputError(f"there is no structure {material_id}")
+            structure = Structure.from_dict(json.loads(structures[material_id])["structure"])
+            yield from _rows(structure, material_id, element, rows, sams_settings or SamsSettings())
+        except VtcFlowsError as error:
+            on_problem(material_id, element, error)
+
+
+def _rows(
+    structure: Structure, material_id: str, element: str, rows: list[Row], sams: SamsSettings
+) -> Iterator[Row]:
+    content = structure_dict(structure)
+    documents = {row["site_index"]: document_of(row, content) for row in rows}
+    orbits = site_orbits(structure, element)
+    sites = [documents.get(orbit.representative) for orbit in orbits]
+    for record in sams_records(structure, element, material_id, sites, XesSettings(), sams):
+        yield {
+            "record_id": record.record_id,
+            "material_id": material_id,
+            "element": element,
+            "part": rows[0]["part"],
+            "rank": rows[0]["rank"],
+            **_crystal(structure, record),
+            "engine": rows[0]["engine"],
+            "fms_atoms": record.fms_atoms,
+            "reason": _reason(record),
+            "settings_hash": record.provenance.settings_hash,
+            "n_sites": sum(orbit.multiplicity for orbit in orbits),
+            "n_orbits": len(orbits),
+            **record.features.model_dump(),
+            "window_start_ev": record.window_ev[0],
+            **{name: getattr(record, name) for name in TARGETS},
+            **_anisotropies(record),
+            "cpu_s": _cpu_s(record),
+        }
+
+
+def _crystal(structure: Structure, record: SamsRecord) -> Row:
+    number = round(record.features.n_sg * _N_SPACE_GROUPS)
+    return {
+        "formula": structure.composition.reduced_formula,
+        "prototype": prototype(structure.composition, number),
+        "space_group_number": number,
+        "n_atoms": len(structure),
+    }
+
+
+def _reason(record: SamsRecord) -> str | None:
+    return record.failures[0].reason if record.failures else None
+
+
+def _anisotropies(record: SamsRecord) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
+    weights = [site.multiplicity for site in record.sites]
+    for width in WIDTHS_EV:
+        suffix = f"_{width:g}ev" if width else ""
+        values = [
+            frame_free_anisotropy(
+                gram(
+                    np.asarray(site.energy_ev) - site.e_fermi_ev,
+                    site.tensor,
+                    record.window_ev,
+                    width,
+                )
+            )
+            for site in record.sites
+        ]
+        complete = record.state == "complete"
+        found[f"anisotropy{suffix}"] = (
+            float(np.average(values, weights=weights)) if complete else None
+        )
+        found[f"anisotropy_max{suffix}"] = max(values) if complete else None
+    return found
+
+
+def _cpu_s(record: SamsRecord) -> float:
+    return float(sum(site.timings["total"] for site in record.sites))
