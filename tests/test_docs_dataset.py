@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from vtc_flows.dataset.shards import SCHEMA
@@ -24,10 +25,11 @@ def test_the_commands_run(tmp_path, vtc, monkeypatch, capsys):
     for name in ("tests", "benchmarks"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
-    (commands,) = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
-    for line in commands.splitlines():
-        done = vtc(*line.split()[1:], "--nice", "0")
+    making, records = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
+    for line in [making.strip() + " --nice 0", *records.splitlines()]:
+        done = vtc(*line.split()[1:])
         assert done.exit_code == 0, done.output
+    assert pq.read_table("records.parquet").num_rows >= 2
     (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     capsys.readouterr()
     exec(compile(code, "page", "exec"), {})

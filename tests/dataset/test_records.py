@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from pymatgen.core import Lattice, Structure
 
@@ -114,3 +115,23 @@ def test_one_bad_record_does_not_stop_the_others(tmp_path):
     made = list(record_rows(sites, lines(structure), lambda *what: told.append(what[:2])))
     assert [row["material_id"] for row in made] == ["a", "a"]
     assert told == [("lost", "Fe")]
+
+
+def test_the_table_has_its_types_and_the_command_says_what_there_is(tmp_path, vtc):
+    structure = crystal()
+    put(tmp_path / "sites", structure, documents(structure)[:1])
+    (tmp_path / "structures.jsonl").write_text(lines(structure)["a"] + "\n")
+    out = tmp_path / "records.parquet"
+    done = vtc("data", "table", tmp_path / "sites", tmp_path / "structures.jsonl", "--out", out)
+    assert done.exit_code == 0, done.output
+    table = pq.read_table(out)
+    assert table.num_rows == 2
+    assert table.schema.field("sams").type == "double"  # although all of it is missing
+    assert table.column("reason").to_pylist() == ["job_failed"] * 2
+    told = vtc("data", "info", tmp_path / "sites")
+    assert "1 sites in 1 files" in told.output
+    assert "analytic/1: 1 records, 1 sites" in told.output
+    (tmp_path / "none.jsonl").write_text("")
+    lost = vtc("data", "table", tmp_path / "sites", tmp_path / "none.jsonl", "--out", out)
+    assert lost.exit_code == 2
+    assert "there is no structure a" in lost.output

@@ -17,6 +17,7 @@ from vtc_flows.cli.lazy import LazyGroup
             "vtc_flows.cli.dataset_campaign:campaign",
             "Many crystals in a given order, into a data set.",
         ),
+        "data": ("vtc_flows.cli.data:data", "What a data set holds, and its records."),
         "compare": ("vtc_flows.cli.compare:compare", "Two engines or presets on the same sites."),
         "strain": (
             "vtc_flows.cli.strain:strain",

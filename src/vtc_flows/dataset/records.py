@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
+import pyarrow as pa
 from pymatgen.core.structure import Structure
 
 from vtc_flows.crystal.prototypes import prototype
@@ -159,3 +160,29 @@ def _anisotropies(record: SamsRecord) -> dict[str, float | None]:
 
 def _cpu_s(record: SamsRecord) -> float:
     return float(sum(site.timings["total"] for site in record.sites))
+
+
+_TEXT = (
+    *("record_id", "material_id", "element", "part", "formula", "prototype", "engine", "reason"),
+    *("settings_hash", "oxidation_method"),
+)
+_WHOLE = (
+    *("rank", "space_group_number", "n_atoms", "fms_atoms", "n_sites", "n_orbits"),
+    "n_without_electronegativity",
+)
+
+
+def record_table(rows: Sequence[Row]) -> pa.Table:
+    """
+    Return rows of `record_rows` as a table, whose columns have their types whatever is in them.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if not rows:
+        raise InputError("there are no finished sites to make records of")
+    kinds = dict.fromkeys(rows[0], pa.float64())
+    kinds |= dict.fromkeys(_TEXT, pa.string()) | dict.fromkeys(_WHOLE, pa.int32())
+    return pa.Table.from_pylist(list(rows), schema=pa.schema(list(kinds.items())))
