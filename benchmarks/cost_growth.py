@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 
 import numpy as np
 
 from cost import TEN
 from vtc_flows.crystal.clusters import absorber_cluster
 from vtc_flows.crystal.sites import absorbers, site_orbits
+from vtc_flows.errors import ClusterError
 from vtc_flows.feff.cluster_input import site_input
 from vtc_flows.feff.engine import SiteSpectrum
 from vtc_flows.feff.registry import create_engine
@@ -64,9 +66,15 @@ def main() -> None:
     scf, fms = ([int(n) for n in given.split(",")] for given in (arguments.scf, arguments.fms))
     print("| crystal | what | neighbors: CPU s | exponent |\n| --- | --- | --- | --- |")
     for name in arguments.names:
-        found = [spectra(name, XesSettings(n_scf_atoms=n))[0] for n in scf]
-        of_iteration = [s.timings_s["scf"] / s.scf.n_iterations for s in found]
-        print(line(name, "SCF, one iteration", scf, of_iteration), flush=True)
+        of_iteration = {}
+        for n in scf:
+            try:
+                found = spectra(name, XesSettings(n_scf_atoms=n))[0]
+            except ClusterError as error:  # 100 atoms are the most, with the last shell complete
+                print(f"{name} is left out at {n}: {error}", file=sys.stderr)
+                continue
+            of_iteration[n] = found.timings_s["scf"] / found.scf.n_iterations
+        print(line(name, "SCF, one iteration", list(of_iteration), list(of_iteration.values())))
         sizes = spectra(name, XesSettings(fms_atoms=tuple(fms)))
         print(line(name, "FMS", fms, [s.timings_s["fms"] for s in sizes]), flush=True)
 
