@@ -22,7 +22,7 @@ from vtc_flows.builders.derived import (
 )
 from vtc_flows.builders.fingerprints import digest
 from vtc_flows.builders.places import collection_store
-from vtc_flows.crystal.prototypes import prototype
+from vtc_flows.crystal.prototypes import names_of_kind
 from vtc_flows.errors import InputError, StorageError
 from vtc_flows.learn.split import split
 from vtc_flows.learn.tables import column_units, parquet_bytes, to_table
@@ -55,7 +55,6 @@ _READ = (
     *_SETTINGS,
 )
 _BATCH = 200
-_N_SPACE_GROUPS = 230
 _SUPERSEDED = "superseded"
 
 
@@ -300,12 +299,9 @@ def _why_left_out(record: Mapping[str, Any]) -> str:
 def _row(record: Mapping[str, Any]) -> Document:
     features, provenance = record["features"], record["provenance"]
     structure = Structure.from_dict(provenance["structure"])
-    number = round(features["n_sg"] * _N_SPACE_GROUPS)
     return {
         **{key: record[key] for key in ("record_id", "material_id", "element", "engine")},
-        "formula": structure.composition.reduced_formula,
-        "prototype": prototype(structure.composition, number),
-        "space_group_number": number,
+        **names_of_kind(structure, features["n_sg"]),
         "structure_hash": structure_hash(structure),
         "n_sites": sum(site["multiplicity"] for site in record["sites"]),
         "n_orbits": len(record["sites"]),

@@ -6,15 +6,12 @@ from collections import Counter
 from pathlib import Path
 
 import click
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vtc_flows.cli.display import counting, say
 from vtc_flows.cli.lazy import BAD_INPUT
 from vtc_flows.dataset.campaign import read_structures
 from vtc_flows.dataset.records import record_rows, record_table, sites_by_record
-from vtc_flows.dataset.shards import SiteShards
-from vtc_flows.writing import write_whole
+from vtc_flows.dataset.shards import SiteShards, write_parquet
 
 _COLUMNS = ["material_id", "element", "part", "reason", "engine", "cpu_s"]
 
@@ -82,9 +79,7 @@ def table(folder: Path, structures: Path, engine: str | None, out: Path) -> None
             begun.add((row["material_id"], row["element"]))
             tell("records", len(begun) + left_out, len(sites))
     found = record_table(rows)
-    sink = pa.BufferOutputStream()
-    pq.write_table(found, sink, compression="zstd")
-    write_whole(out, sink.getvalue().to_pybytes())
+    write_parquet(out, found)
     say(f"{found.num_rows} rows of {len(sites) - left_out} records in {out}")
     if left_out:
         raise click.exceptions.Exit(BAD_INPUT)

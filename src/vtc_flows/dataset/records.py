@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from pymatgen.core.structure import Structure
 
-from vtc_flows.crystal.prototypes import prototype
+from vtc_flows.crystal.prototypes import names_of_kind
 from vtc_flows.crystal.sites import site_orbits
 from vtc_flows.dataset.rows import document_of
 from vtc_flows.dataset.shards import Row, SiteShards
@@ -27,7 +27,6 @@ OnProblem = Callable[[str, str, Exception], None]
 
 #: Broadening of the frame-free anisotropy, eV: none, and about a lifetime with a spectrometer.
 WIDTHS_EV = (0.0, 2.0)
-_N_SPACE_GROUPS = 230
 
 
 def sites_by_record(shards: SiteShards, engine: str | None = None) -> dict[RecordKey, list[Row]]:
@@ -105,7 +104,8 @@ def _rows(
             "element": element,
             "part": rows[0]["part"],
             "rank": rows[0]["rank"],
-            **_crystal(structure, record),
+            **names_of_kind(structure, record.features.n_sg),
+            "n_atoms": len(structure),
             "engine": rows[0]["engine"],
             "fms_atoms": record.fms_atoms,
             "reason": _reason(record),
@@ -118,16 +118,6 @@ def _rows(
             **_anisotropies(record),
             "cpu_s": _cpu_s(record),
         }
-
-
-def _crystal(structure: Structure, record: SamsRecord) -> Row:
-    number = round(record.features.n_sg * _N_SPACE_GROUPS)
-    return {
-        "formula": structure.composition.reduced_formula,
-        "prototype": prototype(structure.composition, number),
-        "space_group_number": number,
-        "n_atoms": len(structure),
-    }
 
 
 def _reason(record: SamsRecord) -> str | None:

@@ -145,11 +145,9 @@ class SiteShards:
         if not self._open:
             return
         table = pa.Table.from_pylist(self._open, schema=SCHEMA)
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd", compression_level=19)
         numbers = [int(path.stem.rpartition("-")[2]) for path in self._own_files()]
         path = self.folder / f"sites-{self._share}-{max(numbers, default=0) + 1:05d}.parquet"
-        write_whole(path, sink.getvalue().to_pybytes())
+        write_parquet(path, table)
         self._journal.unlink(missing_ok=True)
         self._open = []
 
@@ -158,6 +156,13 @@ class SiteShards:
 
 
 _KEYS = ["material_id", "element", "site_index", "state", "reason", "engine", "cpu_s"]
+
+
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """Write a compressed table, whole or not at all."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", compression_level=19)
+    write_whole(path, sink.getvalue().to_pybytes())
 
 
 def _as_text(value: Any) -> str:

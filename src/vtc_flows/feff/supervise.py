@@ -25,6 +25,10 @@ from vtc_flows.feff.watch import Progress
 
 LOG_FILE = "feff.log"
 
+#: What FEFF's library writes before it ends the process by itself, with exit code 0.
+_OVERLAP = ("FOLP for POTENTIAL type", "INCREASE NOVP")
+_NO_CORE_LEVEL = "CORVAL-1"
+_ITERATING = "mu_old"
 _LOG_TAIL_LINES = 12
 _MOST_SERVERS = 2
 #: No fault of the program's own ends it by one of these: a user, a batch system, or the kernel
@@ -179,12 +183,6 @@ def _failure(last: dict[str, Any], returncode: int, run_dir: Path) -> errors.Vtc
             f"the FEFF process was ended by {ended_by.name}", log_tail=tail, reason=reason
         )
     return _gave_up(returncode, tail)
-
-
-#: What FEFF's library writes before it ends the process by itself, with exit code 0.
-_OVERLAP = ("FOLP for POTENTIAL type", "INCREASE NOVP")
-_NO_CORE_LEVEL = "CORVAL-1"
-_ITERATING = "mu_old"
 
 
 def _gave_up(returncode: int, tail: str) -> EngineCrashError:
