@@ -19,8 +19,10 @@ from vtc_flows.feff.core_valence import (
     valence_shells,
 )
 from vtc_flows.feff.discovery import find_feff8l
+from vtc_flows.feff.engine import SecondStart
 from vtc_flows.feff.feff8l import Feff8lEngine
 from vtc_flows.feff.recovery import FEFF8L_LADDER
+from vtc_flows.feff.second_start import is_straight, require_agreement, second_start
 from vtc_flows.feff.site_input import PotentialSpec
 from vtc_flows.schemas import XesSettings
 from vtc_flows.settings import load_settings
@@ -160,6 +162,23 @@ def test_facts_survive_the_way_between_processes():
     assert separation_of(None) is None
 
 
+def test_a_start_is_straight_without_restarts_moves_and_recovery():
+    moved = replace(WITH_3S, moves_ev=(-53.0,))
+    still = replace(WITH_3S, moves_ev=())
+    assert is_straight(still, 0, recovered=False)
+    assert is_straight(None, 0, recovered=False)
+    assert not is_straight(moved, 0, recovered=False)
+    assert not is_straight(still, 1, recovered=False)
+    assert not is_straight(still, 0, recovered=True)
+
+
+def test_fermi_levels_of_two_starts_agree_to_three_tenths_of_an_ev():
+    require_agreement(-12.12, -12.40)
+    with pytest.raises(ScfNotConvergedError) as caught:
+        require_agreement(-12.12, -15.98)
+    assert caught.value.reason == "second_solution"
+
+
 @pytest.mark.engine
 class TestOnRutile:
     """48 SCF atoms: FEFF10 and version 0.1 went to E_F -15.979 eV, with half the maximum there."""
@@ -184,6 +203,7 @@ class TestOnRutile:
         found = run(first_only=True)
         assert found.e_fermi_ev == pytest.approx(-12.119, abs=2e-3)
         assert found.scf.separation.moves_ev == ()
+        assert found.scf.second_start is None
         assert found.scf.separation.shell_names()[0] == ("4s", "3p", "4p", "3d")
 
     def test_the_contour_of_feff_errs_by_its_rule(self, run):
@@ -197,6 +217,23 @@ class TestOnRutile:
         assert found.scf.mixing < 0.2
         assert found.scf.separation.energy_ev == pytest.approx(-58.0, abs=2.0)
         assert found.e_fermi_ev == pytest.approx(-12.119, abs=2e-3)
+        assert found.scf.second_start.e_fermi_ev == pytest.approx(-12.119, abs=0.05)
+
+    def test_a_solution_that_another_start_contradicts_is_refused(self, run, monkeypatch):
+        monkeypatch.setattr("vtc_flows.feff.second_start.AGREEMENT_EV", -1.0)
+        with pytest.raises(ScfNotConvergedError, match=r"two solutions.*another start") as caught:
+            run(first_only=True, mixing=0.2, n_plain_mixing=1)
+        assert caught.value.reason == "second_solution"
+
+    def test_a_second_start_that_fails_says_nothing_of_the_first(self, run, monkeypatch):
+        def hopeless(site, mixing):
+            other = second_start(site, mixing)
+            return replace(other, scf=replace(other.scf, max_iterations=2))
+
+        monkeypatch.setattr("vtc_flows.feff.feff8l.second_start", hopeless)
+        found = run(first_only=True, mixing=0.2, n_plain_mixing=1)
+        assert found.e_fermi_ev == pytest.approx(-12.119, abs=2e-3)
+        assert found.scf.second_start == SecondStart(None, "scf_not_converged")
 
     def test_what_ran_into_a_false_solution_is_refused_and_cured(self, run):
         """Going on through impossible occupations, the absorber loses its 3p."""
@@ -206,12 +243,14 @@ class TestOnRutile:
         found = run(first_only=False, **wrong)
         assert found.scf.recovery == "centered separation"
         assert found.e_fermi_ev == pytest.approx(-12.119, abs=2e-3)
+        assert found.scf.second_start.reason is None
 
     def test_feff10_is_reproduced_where_that_is_asked_for(self, run):
         as_feff10 = {"on_bad_counts": "separation", "contour": "feff"}
         found = run(first_only=True, mixing=0.2, n_plain_mixing=1, **as_feff10)
         assert found.e_fermi_ev == pytest.approx(-15.979, abs=5e-3)
         assert found.scf.separation.moves_ev == (-53.0, -63.5)
+        assert found.scf.second_start is None
 
 
 @pytest.mark.engine

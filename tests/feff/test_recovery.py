@@ -119,6 +119,7 @@ def test_policy_as_it_is_written_down():
         "scf_not_converged",
         "bad_counts",
         "valence_assignment",
+        "second_solution",
         "crash",
         "error_file",
         "negative_spectrum",

@@ -20,6 +20,7 @@ from vtc_flows.crystal.sites import (
     crystal_symmetry,
     site_orbits,
 )
+from vtc_flows.crystal.surroundings import CUTOFF_ANGSTROM, surroundings_features
 from vtc_flows.physics.anisotropy import (
     dam,
     iam,
@@ -57,15 +58,16 @@ FEATURE_NAMES = ("qams", "dams", "iams", "density", "n_sg", "n_3d", "en_mean", "
 #: nearest neighbors alone (16).
 NORMALIZED_EXPONENTS = (4, 8, 12, 16)
 
-#: Distance up to which neighbors count for it, Angstrom, whatever that of the moments is.
-NORMALIZED_CUTOFF_ANGSTROM = 8.0
-
 #: Features that depend neither on oxidation states nor on a frame.
 FREE_FEATURE_NAMES = (
     "in4",
     "in8",
     "in12",
     "in16",
+    "ic4",
+    "ic8",
+    "ic12",
+    "ic16",
     "atomic_number",
     "atomic_fraction",
     "n_elements",
@@ -114,6 +116,8 @@ class StructureFeatures:
     in4, in8, in12, in16 : float
         Normalized anisotropy of the inertia with weights r^-p over the neighbors within 8
         Angstrom, mean over the sites: see `physics.anisotropy.normalized_inertia_anisotropy`.
+    ic4, ic8, ic12, ic16 : float
+        The same of the mean of the sites' inertia: of what a single crystal shows of them.
     atomic_number : float
         Of the absorber.
     atomic_fraction : float
@@ -122,6 +126,8 @@ class StructureFeatures:
         Different elements in the crystal.
     volume_per_atom : float
         Cubic Angstrom.
+    surroundings : dict of str to float
+        What `crystal.surroundings.SURROUNDINGS` lists, mean over the sites.
     n_without_electronegativity : int
         Atoms left out of that for want of a Pauling value; the most in the cluster of any site.
     oxidation_method : str
@@ -156,10 +162,15 @@ class StructureFeatures:
     in8: float
     in12: float
     in16: float
+    ic4: float
+    ic8: float
+    ic12: float
+    ic16: float
     atomic_number: float
     atomic_fraction: float
     n_elements: float
     volume_per_atom: float
+    surroundings: dict[str, float]
     n_without_electronegativity: int
     oxidation_method: Method
     oxidation_states: FloatArray
@@ -177,8 +188,8 @@ class StructureFeatures:
         return {name: float(getattr(self, name)) for name in FEATURE_NAMES}
 
     def free_values(self) -> dict[str, float]:
-        """Return the others by name, in the order of `FREE_FEATURE_NAMES`."""
-        return {name: float(getattr(self, name)) for name in FREE_FEATURE_NAMES}
+        """Return the others by name, in the order of `FREE_FEATURE_NAMES`, then surroundings."""
+        return {name: float(getattr(self, name)) for name in FREE_FEATURE_NAMES} | self.surroundings
 
 
 def structure_features(
@@ -293,7 +304,7 @@ def features_by_element(
     for element in elements or absorbers(structure):
         orbits = site_orbits(structure, element, symmetry=symmetry)
         sites = np.concatenate([orbit.indices for orbit in orbits])
-        reach = max(moment_cutoff_angstrom, NORMALIZED_CUTOFF_ANGSTROM)
+        reach = max(moment_cutoff_angstrom, CUTOFF_ANGSTROM)
         near = neighbors_at_least(structure, sites, reach, CLUSTER_NEIGHBORS)
         site_moments = _site_moments(
             near, oxidation.values, orbits, exponent, moment_cutoff_angstrom
@@ -301,10 +312,7 @@ def features_by_element(
         frame = principal_frame(mean(site_moments), symmetry.conventional_lattice)
         en_mean, en_std, n_without = _electronegativity(near, numbers, sites)
         core = TRANSITION_METALS[element] - _ARGON_CORE_ELECTRONS
-        normalized = {
-            f"in{exponent}": _normalized(near, len(structure), orbits, exponent)
-            for exponent in NORMALIZED_EXPONENTS
-        }
+        around = surroundings_features(near, numbers, sites)
         found[element] = StructureFeatures(
             element=element,
             qams=float(matrix_sum(qam(site_moments, frame.axes)).mean()),
@@ -315,11 +323,12 @@ def features_by_element(
             n_3d=core - float(oxidation.values[sites].mean()),
             en_mean=en_mean,
             en_std=en_std,
-            **normalized,
+            **_normalized(near, len(structure), orbits),
             atomic_number=TRANSITION_METALS[element],
             atomic_fraction=len(sites) / len(structure),
             n_elements=len(np.unique(numbers)),
             volume_per_atom=structure.volume / len(structure),
+            surroundings={name: float(values.mean()) for name, values in around.items()},
             n_without_electronegativity=n_without,
             oxidation_method=oxidation.method,
             oxidation_states=oxidation.values,
@@ -362,14 +371,14 @@ def _site_moments(
     return symmetric if _asymmetry(own, symmetric) < SYMMETRY_NOISE else own
 
 
-def _normalized(
-    near: Neighbors, n_atoms: int, orbits: Sequence[SiteOrbit], exponent: float
-) -> float:
-    """Return the normalized anisotropy of the inertia, mean over all sites of the orbits."""
-    site_moments = _site_moments(
-        near, np.zeros(n_atoms), orbits, exponent, NORMALIZED_CUTOFF_ANGSTROM
-    )
-    return float(normalized_inertia_anisotropy(site_moments).mean())
+def _normalized(near: Neighbors, n_atoms: int, orbits: Sequence[SiteOrbit]) -> dict[str, float]:
+    """Return the normalized anisotropy of the inertia: of the sites, and of their mean inertia."""
+    found = {}
+    for p in NORMALIZED_EXPONENTS:
+        site_moments = _site_moments(near, np.zeros(n_atoms), orbits, p, CUTOFF_ANGSTROM)
+        found[f"in{p}"] = float(normalized_inertia_anisotropy(site_moments).mean())
+        found[f"ic{p}"] = float(normalized_inertia_anisotropy(mean(site_moments)))
+    return found
 
 
 def _asymmetry(own: Moments, symmetric: Moments) -> float:

@@ -19,6 +19,23 @@ from vtc_flows.schemas import XesSettings
 
 
 @dataclass(frozen=True)
+class SecondStart:
+    """
+    What another start of the self-consistency came to (:mod:`vtc_flows.feff.second_start`).
+
+    Attributes
+    ----------
+    e_fermi_ev : float or None
+        Its Fermi level, which agrees with the first; None where it gave no solution.
+    reason : str or None
+        Why it gave none.
+    """
+
+    e_fermi_ev: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
 class ScfFacts:
     """
     What the self-consistency did.
@@ -44,6 +61,8 @@ class ScfFacts:
         How often impossible occupations started the iterations anew.
     mixing : float
         Share of the new density in the last iteration; 0 where the engine does not tell.
+    second_start : SecondStart, optional
+        Where the first was not straight, and the engine looks.
     """
 
     converged: bool
@@ -55,6 +74,7 @@ class ScfFacts:
     separation: CoreValence | None = None
     restarts: int = 0
     mixing: float = 0.0
+    second_start: SecondStart | None = None
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,10 @@ from vtc_flows.errors import (
 from vtc_flows.feff.cluster_input import site_input
 from vtc_flows.feff.core_valence import separation_of
 from vtc_flows.feff.discovery import Feff8lInstallation, find_feff8l
-from vtc_flows.feff.engine import EngineFacts, ScfFacts, SiteSpectrum
+from vtc_flows.feff.engine import EngineFacts, ScfFacts, SecondStart, SiteSpectrum
 from vtc_flows.feff.recovery import FEFF8L_LADDER, Step, recover
 from vtc_flows.feff.run_folder import require_scratch, run_folder, watched_scratch
+from vtc_flows.feff.second_start import is_straight, require_agreement, second_start
 from vtc_flows.feff.site_input import FEFF8L_LIMITS, SiteInput
 from vtc_flows.feff.supervise import Usage, log_tail, run_worker
 from vtc_flows.feff.valence_bottom import bottom_from_fields
@@ -154,7 +155,9 @@ class Feff8lEngine:
         with run_folder(run_dir, scratch=self._scratch, keep=self._keep) as folder:
             found = recover(
                 site,
-                lambda tried, fresh: self._attempt(tried, fresh, progress, usage),
+                lambda tried, fresh: self._attempt(
+                    tried, fresh, progress, usage, recovered=tried.scf != site.scf
+                ),
                 folder,
                 ladder=self._ladder,
                 limits=FEFF8L_LIMITS,
@@ -171,17 +174,52 @@ class Feff8lEngine:
         ]
 
     def _attempt(
-        self, site: SiteInput, folder: Path, progress: Progress, usage: Usage
+        self,
+        site: SiteInput,
+        folder: Path,
+        progress: Progress,
+        usage: Usage,
+        *,
+        recovered: bool,
     ) -> list[SiteSpectrum]:
         text = site.to_json()
         try:
             with watched_scratch(folder, SITE_FILE):
                 self._write_input(folder, text)
                 told = run_worker(folder, timeout_s=self._timeout_s, progress=progress, usage=usage)
-                return self._spectra(site, folder, told)
+                spectra = self._spectra(site, folder, told)
+                return self._confirmed(site, spectra, folder, usage, recovered=recovered)
         except EngineError as error:
             error.input_text = text
             raise
+
+    def _confirmed(
+        self,
+        site: SiteInput,
+        spectra: list[SiteSpectrum],
+        folder: Path,
+        usage: Usage,
+        *,
+        recovered: bool,
+    ) -> list[SiteSpectrum]:
+        """Look at solutions that were not reached straight from another start."""
+        scf, first_ev = spectra[0].scf, spectra[0].e_fermi_ev
+        follows_feff10 = site.scf.on_bad_counts == "separation"
+        if follows_feff10 or is_straight(scf.separation, scf.restarts, recovered=recovered):
+            return spectra
+        fresh = folder / "second-start"
+        try:
+            fresh.mkdir()
+            self._write_input(fresh, second_start(site, scf.mixing).to_json())
+            told = run_worker(fresh, timeout_s=self._timeout_s, progress=silent, usage=usage)
+        except OSError as error:
+            raise StorageError(f"{fresh} cannot be made: {error.strerror}") from error
+        except EngineError as error:
+            second = SecondStart(None, error.reason)  # it says nothing of the first
+        else:
+            require_agreement(first_ev, told["e_fermi_ev"])
+            second = SecondStart(told["e_fermi_ev"], None)
+        return [replace(one, scf=replace(one.scf, second_start=second)) for one in spectra]
 
     def _write_input(self, folder: Path, text: str) -> None:
         try:

@@ -46,6 +46,7 @@ REMEDIES: Mapping[str, Remedy] = MappingProxyType(
         "scf_not_converged": "ladder",
         "bad_counts": "ladder",
         "valence_assignment": "ladder",
+        "second_solution": "ladder",
         "crash": "ladder",
         "error_file": "ladder",
         "killed": "again",
@@ -70,7 +71,10 @@ REMEDIES: Mapping[str, Remedy] = MappingProxyType(
 )
 LADDER_REASONS = frozenset(reason for reason, remedy in REMEDIES.items() if remedy == "ladder")
 _POTENTIALS = frozenset(
-    {"scf_not_converged", "bad_counts", "valence_assignment", "crash", "error_file"}
+    {
+        *("scf_not_converged", "bad_counts", "valence_assignment", "second_solution"),
+        *("crash", "error_file"),
+    }
 )
 
 _LEAST_ITERATIONS = 100
@@ -432,7 +436,9 @@ class _Handler(ErrorHandler):
 class ScfHandler(_Handler):
     """The potentials did not become self-consistent."""
 
-    reasons = frozenset({"scf_not_converged", "bad_counts", "valence_assignment"})
+    reasons = frozenset(
+        {"scf_not_converged", "bad_counts", "valence_assignment", "second_solution"}
+    )
 
 
 class CrashHandler(_Handler):

@@ -111,6 +111,15 @@ class ValenceBottomDoc(_Document):
     )
 
 
+class SecondStartDoc(_Document):
+    """Another start of a self-consistency that did not go straight to its solution."""
+
+    e_fermi_ev: float | None = Field(
+        description="Within 0.3 eV of the first; None where it gave no solution."
+    )
+    reason: str | None = Field(description="Why it gave none.")
+
+
 class ScfDoc(_Document):
     """What the self-consistency of the potentials did."""
 
@@ -131,6 +140,9 @@ class ScfDoc(_Document):
     )
     mixing: float = Field(
         default=0.0, description="Share of the new density at the end; 0 where it is not known."
+    )
+    second_start: SecondStartDoc | None = Field(
+        default=None, description="None where the first start went straight to its solution."
     )
 
 
@@ -269,15 +281,22 @@ class Features(_Document):
     en_std: float | None
     in4: float | None = Field(
         default=None,
-        description="This and the next seven are None in documents of versions without them.",
+        description="This and what follows it are None in documents of versions without them.",
     )
     in8: float | None = None
     in12: float | None = None
     in16: float | None = None
+    ic4: float | None = None
+    ic8: float | None = None
+    ic12: float | None = None
+    ic16: float | None = None
     atomic_number: float | None = None
     atomic_fraction: float | None = None
     n_elements: float | None = None
     volume_per_atom: float | None = None
+    surroundings: dict[str, float] | None = Field(
+        default=None, description="By the names of `crystal.surroundings.SURROUNDINGS`."
+    )
     oxidation_method: str
     n_without_electronegativity: int
 

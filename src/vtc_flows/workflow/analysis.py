@@ -10,7 +10,11 @@ import numpy as np
 from pymatgen.core.structure import Structure
 
 from vtc_flows import __version__
-from vtc_flows.crystal.features import StructureFeatures, features_by_element
+from vtc_flows.crystal.features import (
+    FREE_FEATURE_NAMES,
+    StructureFeatures,
+    features_by_element,
+)
 from vtc_flows.crystal.sites import SiteOrbit, as_symbols
 from vtc_flows.schemas import (
     FailedSite,
@@ -194,7 +198,8 @@ def features_document(features: StructureFeatures) -> Features:
     """Return the features as they stand in documents."""
     return Features(
         **{name: _or_none(value) for name, value in features.values().items()},
-        **features.free_values(),
+        **{name: getattr(features, name) for name in FREE_FEATURE_NAMES},
+        surroundings=features.surroundings,
         oxidation_method=features.oxidation_method,
         n_without_electronegativity=features.n_without_electronegativity,
     )

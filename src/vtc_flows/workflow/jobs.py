@@ -22,7 +22,7 @@ from vtc_flows.errors import (
     WindowError,
 )
 from vtc_flows.feff.core_valence import CoreValence
-from vtc_flows.feff.engine import Engine, EngineFacts, SiteSpectrum
+from vtc_flows.feff.engine import Engine, EngineFacts, SecondStart, SiteSpectrum
 from vtc_flows.feff.registry import create_engine
 from vtc_flows.physics.windows import checked_window
 from vtc_flows.schemas import (
@@ -33,6 +33,7 @@ from vtc_flows.schemas import (
     RecordsDoc,
     SamsSettings,
     ScfDoc,
+    SecondStartDoc,
     SeparationDoc,
     SiteXesDoc,
     SpectrumDoc,
@@ -405,6 +406,7 @@ class _Site:
                 separation=_separation_document(spectrum.scf.separation),
                 restarts=spectrum.scf.restarts,
                 mixing=spectrum.scf.mixing,
+                second_start=_second_start_document(spectrum.scf.second_start),
             ),
             energy_ev=spectrum.energy_ev.tolist(),
             tensor=spectrum.tensor.tolist(),
@@ -443,6 +445,10 @@ def _told_by(error: Exception) -> dict[str, Any]:
         "engine_input": error.input_text,
         "run_dir": None if error.run_dir is None else str(error.run_dir),
     }
+
+
+def _second_start_document(second: SecondStart | None) -> SecondStartDoc | None:
+    return None if second is None else SecondStartDoc(**asdict(second))
 
 
 def _separation_document(separation: CoreValence | None) -> SeparationDoc | None:
