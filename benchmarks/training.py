@@ -26,9 +26,16 @@ from vtc_flows.learn.split import split
 from vtc_flows.learn.tables import to_table
 from vtc_flows.learn.training import group_folds, train_model
 from vtc_flows.schemas import SamsSettings, XesSettings
-from vtc_flows.schemas.dataset import DatasetRow, SplitSettings
+from vtc_flows.schemas.dataset import (
+    ANISOTROPIES,
+    PAPER_FEATURES,
+    V2_FEATURES,
+    DatasetRow,
+    SplitSettings,
+)
 from vtc_flows.schemas.models import DatasetRef, TrainSettings
 
+_FREE = tuple(name for name in V2_FEATURES if name not in PAPER_FEATURES)
 ELEMENTS = ("Sc", "Ti", "V", "Cr", "Mn", "Fe", "Co", "Ni", "Cu", "Zn")
 
 
@@ -44,6 +51,7 @@ def synthetic_table(n_rows: int, seed: int = 0) -> pa.Table:
     sams = np.abs(
         0.1 * np.sqrt(qams) + 0.2 * iams / (1 + iams) + 0.01 * density * en_mean / 3 + noise
     )
+    free = rng.normal(size=(n_rows, len(_FREE)))
     rows = [
         DatasetRow(
             record_id=f"s{k:06d}",
@@ -68,6 +76,8 @@ def synthetic_table(n_rows: int, seed: int = 0) -> pa.Table:
             en_std=None if k % 50 == 0 else float(rng.uniform(0, 1.2)),
             **dict.fromkeys(("sams", "sams_site", "sams_max"), float(sams[k])),
             **dict.fromkeys(("sams_crystal", "sams_crystal_max"), float(sams[k])),
+            **dict.fromkeys(ANISOTROPIES, float(sams[k])),
+            **dict(zip(_FREE, free[k].tolist(), strict=True)),
             n_without_electronegativity=0,
             frame_freedom="none",
             engine="synthetic",
@@ -124,7 +134,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--trees", type=int, nargs=2, default=(300, 700))
     options = parser.parse_args()
-    settings = TrainSettings(n_draws=options.draws, n_trees=tuple(options.trees))
+    settings = TrainSettings(kind="paper", n_draws=options.draws, n_trees=tuple(options.trees))
     table = synthetic_table(options.rows)
     n_rival = min(options.rival, options.draws)
     theirs = rival_seconds(table, settings, n_rival, options.threads)

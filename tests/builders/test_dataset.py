@@ -11,7 +11,7 @@ from vtc_flows.builders.dataset import current_dataset, table_file
 from vtc_flows.builders.running import build
 from vtc_flows.errors import InputError, StorageError
 from vtc_flows.learn.tables import read_parquet, to_rows
-from vtc_flows.schemas.dataset import FEATURES, TARGETS
+from vtc_flows.schemas.dataset import PAPER_FEATURES, TARGETS
 from vtc_flows.stores.records import load_records
 
 ONE_SIZE = {"fms_atoms": SIZES[0]}
@@ -90,7 +90,7 @@ def test_a_row_is_its_record(records):
         assert [row.record_id for row in to_rows(table)] == sorted(rows)
         for key, record in expected.items():
             row = rows[key]
-            for feature in FEATURES:
+            for feature in PAPER_FEATURES:
                 assert getattr(row, feature) == getattr(record.features, feature)
             for target in TARGETS:
                 assert getattr(row, target) == getattr(record, target)

@@ -12,7 +12,12 @@ NAMES = ("a", "b", "c")
 def data(features, elements) -> LearningData:
     count = len(features)
     return LearningData(
-        np.asarray(features, dtype=float), np.zeros(count), np.asarray(elements), np.arange(count)
+        NAMES,
+        np.asarray(features, dtype=float),
+        np.zeros(count),
+        np.asarray(elements),
+        np.arange(count),
+        np.zeros(count, bool),
     )
 
 

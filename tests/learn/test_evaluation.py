@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ from vtc_flows.learn.evaluation import (
     part_scores,
 )
 from vtc_flows.learn.matrix import LearningData
+from vtc_flows.schemas.dataset import PAPER_FEATURES
 
 PARAMETERS = {"n_estimators": 15, "max_depth": 8, "min_samples_leaf": 3, "max_samples": 0.8}
 LEARNER = forest_learner(PARAMETERS, seed=0, workers=1)
@@ -25,10 +28,12 @@ def data(n: int, seed: int, elements=("Ti", "Fe")) -> LearningData:
     rng = np.random.default_rng(seed)
     features = rng.uniform(size=(n, 8))
     return LearningData(
+        PAPER_FEATURES,
         features,
         2.0 * features[:, 0] + 0.3 * features[:, 1],
         np.resize(np.array(elements), n),
         np.array([f"{seed}-{k}" for k in range(n)]),
+        np.zeros(n, bool),
     )
 
 
@@ -67,7 +72,7 @@ def test_baselines_by_hand():
 
 
 def test_missing_features_are_nothing_to_baselines():
-    lacking = LearningData(TRAIN.features.copy(), TRAIN.target, TRAIN.elements, TRAIN.groups)
+    lacking = replace(TRAIN, features=TRAIN.features.copy())
     lacking.features[:, 6] = np.nan
     lacking.features[::3, 7] = np.nan
     assert baselines(lacking, TEST)["ridge"].test.r2 > 0.9
@@ -88,7 +93,7 @@ def test_an_element_is_left_out_with_all_its_groups():
     whole = join(TRAIN, TEST)
     shared = whole.groups.copy()
     shared[1] = shared[0]  # a compound of both elements
-    whole = LearningData(whole.features, whole.target, whole.elements, shared)
+    whole = replace(whole, groups=shared)
     seen = {}
 
     def watching(known, asked):

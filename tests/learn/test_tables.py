@@ -6,7 +6,7 @@ import pytest
 
 from vtc_flows.errors import InputError
 from vtc_flows.learn.tables import column_units, parquet_bytes, read_parquet, to_rows, to_table
-from vtc_flows.schemas.dataset import FEATURES, TARGETS, DatasetRow
+from vtc_flows.schemas.dataset import ALL_FEATURES, TARGETS, DatasetRow
 
 
 def row(number: int, **given) -> DatasetRow:
@@ -37,7 +37,7 @@ def test_columns_have_order_units_and_types_even_without_rows():
     assert table.schema.field("sams").metadata == {b"unit": b"eV^-1/2"}
     assert table.schema.field("en_mean").nullable
     assert not table.schema.field("qams").nullable
-    assert set(FEATURES) | set(TARGETS) <= set(table.schema.names)
+    assert set(ALL_FEATURES) | set(TARGETS) <= set(table.schema.names)
     assert column_units()["qams"] == "e Angstrom^(2-p)"
 
 

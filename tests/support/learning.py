@@ -15,4 +15,4 @@ _SPEC.loader.exec_module(_MODULE)
 synthetic_table = _MODULE.synthetic_table
 reference = _MODULE.reference
 
-QUICK = TrainSettings(n_draws=2, n_folds=3, n_repeats=2, n_trees=(5, 8))
+QUICK = TrainSettings(kind="paper", n_draws=2, n_folds=3, n_repeats=2, n_trees=(5, 8))

@@ -24,7 +24,7 @@ from vtc_flows.schemas.models import TrainSettings
 from vtc_flows.stores.collections import prepare, utc_stamp
 
 DATA = Path(__file__).parents[1] / "data"
-SETTINGS = TrainSettings(n_draws=1, n_folds=2, n_repeats=2, n_trees=(8, 12))
+SETTINGS = TrainSettings(kind="paper", n_draws=1, n_folds=2, n_repeats=2, n_trees=(8, 12))
 
 
 @cache

@@ -15,7 +15,7 @@ from vtc_flows.crystal.features import features_by_element
 from vtc_flows.crystal.sources import StructureRecord, load_structures
 from vtc_flows.errors import InputError, NoTransitionMetalError, StorageError, VtcFlowsError
 from vtc_flows.learn.model import read_model
-from vtc_flows.schemas.dataset import FEATURES
+from vtc_flows.schemas.dataset import PAPER_FEATURES
 from vtc_flows.workflow import prediction as module
 from vtc_flows.workflow.prediction import files_of, predict_structures
 from vtc_flows.workflow.prediction_file import PredictionFile
@@ -42,7 +42,7 @@ def one(structure, model, **keys):
 def test_a_prediction_is_the_models_word_on_the_features(crystal, model):
     structure = crystal("rutile_TiO2")
     features = features_by_element(structure)["Ti"].values()
-    said = model.predict([[features[name] for name in FEATURES]], ["Ti"])
+    said = model.predict([[features[name] for name in PAPER_FEATURES]], ["Ti"])
     found = one(structure, model)
     assert found.features == features
     assert (found.value, found.unit) == (said.value[0], "eV^-1/2")

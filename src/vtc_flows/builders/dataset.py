@@ -26,9 +26,9 @@ from vtc_flows.crystal.prototypes import names_of_kind
 from vtc_flows.errors import InputError, StorageError
 from vtc_flows.learn.split import split
 from vtc_flows.learn.tables import column_units, parquet_bytes, to_table
-from vtc_flows.schemas import EngineProvenance, RecordId, short_hash, utc_now
+from vtc_flows.schemas import EngineProvenance, RecordId, flat_features, short_hash, utc_now
 from vtc_flows.schemas.dataset import (
-    FEATURES,
+    ALL_FEATURES,
     TARGETS,
     DatasetDoc,
     DatasetRow,
@@ -297,7 +297,7 @@ def _why_left_out(record: Mapping[str, Any]) -> str:
 
 
 def _row(record: Mapping[str, Any]) -> Document:
-    features, provenance = record["features"], record["provenance"]
+    features, provenance = flat_features(record["features"]), record["provenance"]
     structure = Structure.from_dict(provenance["structure"])
     return {
         **{key: record[key] for key in ("record_id", "material_id", "element", "engine")},
@@ -305,8 +305,8 @@ def _row(record: Mapping[str, Any]) -> Document:
         "structure_hash": structure_hash(structure),
         "n_sites": sum(site["multiplicity"] for site in record["sites"]),
         "n_orbits": len(record["sites"]),
-        **{key: features[key] for key in FEATURES},
-        **{key: record[key] for key in TARGETS},
+        **{key: features.get(key) for key in ALL_FEATURES},
+        **{key: record.get(key) for key in TARGETS},
         "oxidation_method": features["oxidation_method"],
         "n_without_electronegativity": features["n_without_electronegativity"],
         "frame_freedom": record["frame_freedom"],

@@ -19,7 +19,8 @@ from vtc_flows.builders.derived import (
 )
 from vtc_flows.builders.places import collection_store
 from vtc_flows.errors import InputError
-from vtc_flows.schemas.dataset import FEATURES as FEATURE_NAMES
+from vtc_flows.schemas import flat_features
+from vtc_flows.schemas.dataset import ALL_FEATURES
 from vtc_flows.schemas.models import ModelCard, PredictionDoc
 from vtc_flows.stores.collections import FEATURES, PREDICTIONS
 from vtc_flows.stores.jobs import DatabaseStore, database_of
@@ -108,9 +109,10 @@ class PredictionBuilder(DerivedBuilder):
         """Return features with what the model says of them, asked once for all."""
         from vtc_flows.workflow.prediction import predict_rows
 
-        names = [group.name for group in groups]
-        found = list(self.features.query({"record_id": {"$in": names}}, list(_READ)))
-        rows = [_row(each) for each in found if not _lacking(each)]
+        wanted = {"record_id": {"$in": [group.name for group in groups]}}
+        found = list(self.features.query(wanted, list(_READ)))
+        names = self._card.features
+        rows = [_row(each) for each in found if not _lacking(each, names)]
         predictions = predict_rows(rows, self._model)
         said = {each.record_id: each for each in predictions}
         model_id = self._card.model_id
@@ -119,6 +121,7 @@ class PredictionBuilder(DerivedBuilder):
                 "features": each,
                 "prediction": said.get(each["record_id"]),
                 "model_id": model_id,
+                "lacking": _lacking(each, names),
             }
             for each in found
         }
@@ -127,7 +130,7 @@ class PredictionBuilder(DerivedBuilder):
         """Return the prediction, or say which features are missing."""
         prediction: PredictionDoc | None = content["prediction"]
         if prediction is None:
-            name, lacking = content["features"]["record_id"], _lacking(content["features"])
+            name, lacking = content["features"]["record_id"], content["lacking"]
             raise InputError(f"{name} has no {', '.join(lacking)}")
         return [_document(prediction)]
 
@@ -166,10 +169,10 @@ def _document(prediction: PredictionDoc) -> Document:
     return prediction.model_dump(mode="json")
 
 
-def _lacking(document: Document) -> list[str]:
+def _lacking(document: Document, names: Sequence[str]) -> list[str]:
     """Return the features that are no numbers where they have to be."""
-    features = document.get("features") or {}
-    return [name for name in FEATURE_NAMES if not _is_good(name, features.get(name))]
+    features = flat_features(document.get("features") or {})
+    return [name for name in names if not _is_good(name, features.get(name))]
 
 
 def _is_good(name: str, value: Any) -> bool:
@@ -180,6 +183,7 @@ def _is_good(name: str, value: Any) -> bool:
 
 def _row(document: Document) -> FeatureRow:
     known = {name: document[name] for name in _READ if name != "features"}
+    features = flat_features(document["features"])
     return FeatureRow(
-        **known, features={name: document["features"][name] for name in FEATURE_NAMES}
+        **known, features={name: features[name] for name in ALL_FEATURES if name in features}
     )

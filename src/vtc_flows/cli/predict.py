@@ -30,8 +30,7 @@ from vtc_flows.crystal.sites import absorbers
 from vtc_flows.crystal.sources import StructureRecord
 from vtc_flows.errors import InputError, VtcFlowsError
 from vtc_flows.learn.model import TrainedModel, read_model
-from vtc_flows.schemas.dataset import FEATURES
-from vtc_flows.schemas.models import PredictionDoc
+from vtc_flows.schemas.models import ModelCard, PredictionDoc
 from vtc_flows.settings import load_settings
 from vtc_flows.stores.connection import MongoDatabase, open_database
 from vtc_flows.workflow.materials import Selection, select
@@ -39,6 +38,7 @@ from vtc_flows.workflow.prediction import LEVELS, files_of, predict_structures
 from vtc_flows.workflow.prediction_file import PredictionFile
 
 _LINE_EVERY_S = 10.0
+_MOST_FEATURES = 8
 
 
 @click.command()
@@ -236,7 +236,7 @@ def _print(found: list[PredictionDoc], model: TrainedModel) -> None:
             line = f"{each.material_id} {each.element} is outside the domain: {reason}"
             target.print(Text(line, "yellow"), soft_wrap=True)
     target.print()
-    print_table(_features(found), target)
+    print_table(_features(found, _telling(card)), target)
 
 
 def _values(found: list[PredictionDoc]) -> Table:
@@ -255,10 +255,16 @@ def _values(found: list[PredictionDoc]) -> Table:
     return table
 
 
-def _features(found: list[PredictionDoc]) -> Table:
+def _telling(card: ModelCard) -> list[str]:
+    """Return the features that count most, as far as the card knows."""
+    known = [each.feature for each in card.importances if each.feature in card.features]
+    return (known or card.features)[:_MOST_FEATURES]
+
+
+def _features(found: list[PredictionDoc], names: list[str]) -> Table:
     table = plain_table()
-    add_columns(table, "material", "X", *FEATURES, text=("material", "X"))
+    add_columns(table, "material", "X", *names, text=("material", "X"))
     for each in found:
-        numbers = (short(each.features[name]) for name in FEATURES)
+        numbers = (short(each.features[name]) for name in names)
         table.add_row(each.material_id, each.element, *numbers)
     return table

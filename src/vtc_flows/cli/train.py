@@ -27,7 +27,7 @@ from vtc_flows.errors import InputError
 from vtc_flows.learn.model import read_model
 from vtc_flows.learn.tables import read_parquet
 from vtc_flows.learn.training import dataset_reference, model_id, train_model
-from vtc_flows.schemas.dataset import TARGETS
+from vtc_flows.schemas.dataset import FEATURES_OF, TARGETS
 from vtc_flows.schemas.models import ModelCard, TrainSettings
 from vtc_flows.settings import load_settings
 from vtc_flows.stores.collections import MODELS, prepare
@@ -52,12 +52,17 @@ _FOLDER = "training"
 )
 @click.option("--target", type=click.Choice(TARGETS), default="sams", show_default=True)
 @click.option(
+    "--kind",
+    type=click.Choice(tuple(FEATURES_OF)),
+    default="v2",
+    show_default=True,
+    help="paper: its eight features, a random forest; v2: features without charges, boosted trees.",
+)
+@click.option(
     "--draws",
     type=click.IntRange(1, 10000),
-    default=100,
-    show_default=True,
     metavar="N",
-    help="Hyper-parameters that are tried.",
+    help="Hyper-parameters that are tried; 100 of the paper's space, 12 of v2's.",
 )
 @click.option(
     "--folds",
@@ -106,6 +111,7 @@ def train(**given: Any) -> None:
         raise InputError(f"--trees {low} {high} is empty: give LOW below HIGH")
     settings = TrainSettings(
         target=given["target"],
+        kind=given["kind"],
         n_draws=given["draws"],
         n_folds=given["folds"],
         n_repeats=given["repeats"],

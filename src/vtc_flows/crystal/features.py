@@ -37,6 +37,7 @@ from vtc_flows.physics.moments import (
     mean,
     moments_of_sites,
 )
+from vtc_flows.physics.tensors import tensor_freedom
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +73,8 @@ FREE_FEATURE_NAMES = (
     "atomic_fraction",
     "n_elements",
     "volume_per_atom",
+    "tensor_freedom",
+    "crystal_freedom",
 )
 
 #: Distance up to which neighbours count for the moments, Angstrom.
@@ -126,6 +129,11 @@ class StructureFeatures:
         Different elements in the crystal.
     volume_per_atom : float
         Cubic Angstrom.
+    tensor_freedom : float
+        Numbers beside the trace that its symmetry leaves to a site's tensor, mean over the sites:
+        0 where all are isotropic (`physics.tensors.tensor_freedom`).
+    crystal_freedom : float
+        The same of the crystal's point group: 0 where the sum over all sites is isotropic.
     surroundings : dict of str to float
         What `crystal.surroundings.SURROUNDINGS` lists, mean over the sites.
     n_without_electronegativity : int
@@ -170,6 +178,8 @@ class StructureFeatures:
     atomic_fraction: float
     n_elements: float
     volume_per_atom: float
+    tensor_freedom: float
+    crystal_freedom: float
     surroundings: dict[str, float]
     n_without_electronegativity: int
     oxidation_method: Method
@@ -328,6 +338,8 @@ def features_by_element(
             atomic_fraction=len(sites) / len(structure),
             n_elements=len(np.unique(numbers)),
             volume_per_atom=structure.volume / len(structure),
+            tensor_freedom=_freedom(orbits),
+            crystal_freedom=tensor_freedom(symmetry.rotations),
             surroundings={name: float(values.mean()) for name, values in around.items()},
             n_without_electronegativity=n_without,
             oxidation_method=oxidation.method,
@@ -379,6 +391,12 @@ def _normalized(near: Neighbors, n_atoms: int, orbits: Sequence[SiteOrbit]) -> d
         found[f"in{p}"] = float(normalized_inertia_anisotropy(site_moments).mean())
         found[f"ic{p}"] = float(normalized_inertia_anisotropy(mean(site_moments)))
     return found
+
+
+def _freedom(orbits: Sequence[SiteOrbit]) -> float:
+    """Return what symmetry leaves to the tensor of a site, mean over the sites."""
+    each = [tensor_freedom(orbit.site_rotations) for orbit in orbits]
+    return float(np.average(each, weights=[orbit.multiplicity for orbit in orbits]))
 
 
 def _asymmetry(own: Moments, symmetric: Moments) -> float:

@@ -6,7 +6,6 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import numpy as np
 import pyarrow as pa
 from pymatgen.core.structure import Structure
 
@@ -15,7 +14,6 @@ from vtc_flows.crystal.sites import site_orbits
 from vtc_flows.dataset.rows import document_of
 from vtc_flows.dataset.shards import Row, SiteShards
 from vtc_flows.errors import InputError, VtcFlowsError
-from vtc_flows.physics.sams import frame_free_anisotropy, gram
 from vtc_flows.schemas import SamsRecord, SamsSettings, XesSettings
 from vtc_flows.schemas.dataset import TARGETS
 from vtc_flows.workflow.analysis import sams_records, structure_dict
@@ -24,9 +22,6 @@ from vtc_flows.workflow.analysis import sams_records, structure_dict
 RecordKey = tuple[str, str]
 #: Told of a record that cannot be made, and why.
 OnProblem = Callable[[str, str, Exception], None]
-
-#: Broadening of the frame-free anisotropy, eV: none, and about a lifetime with a spectrometer.
-WIDTHS_EV = (0.0, 2.0)
 
 
 def sites_by_record(shards: SiteShards, engine: str | None = None) -> dict[RecordKey, list[Row]]:
@@ -112,41 +107,15 @@ def _rows(
             "settings_hash": record.provenance.settings_hash,
             "n_sites": sum(orbit.multiplicity for orbit in orbits),
             "n_orbits": len(orbits),
-            **record.features.model_dump(exclude={"surroundings"}),
-            **(record.features.surroundings or {}),
+            **record.features.numbers(),
             "window_start_ev": record.window_ev[0],
             **{name: getattr(record, name) for name in TARGETS},
-            **_anisotropies(record),
             "cpu_s": _cpu_s(record),
         }
 
 
 def _reason(record: SamsRecord) -> str | None:
     return record.failures[0].reason if record.failures else None
-
-
-def _anisotropies(record: SamsRecord) -> dict[str, float | None]:
-    found: dict[str, float | None] = {}
-    weights = [site.multiplicity for site in record.sites]
-    for width in WIDTHS_EV:
-        suffix = f"_{width:g}ev" if width else ""
-        values = [
-            frame_free_anisotropy(
-                gram(
-                    np.asarray(site.energy_ev) - site.e_fermi_ev,
-                    site.tensor,
-                    record.window_ev,
-                    width,
-                )
-            )
-            for site in record.sites
-        ]
-        complete = record.state == "complete"
-        found[f"anisotropy{suffix}"] = (
-            float(np.average(values, weights=weights)) if complete else None
-        )
-        found[f"anisotropy_max{suffix}"] = max(values) if complete else None
-    return found
 
 
 def _cpu_s(record: SamsRecord) -> float:

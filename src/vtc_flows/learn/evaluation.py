@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,8 @@ from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from vtc_flows.learn.forest import Forest, fit
+from vtc_flows.learn.forest import Forest, fit, predicted
 from vtc_flows.learn.matrix import FloatArray, LearningData
-from vtc_flows.schemas.dataset import FEATURES
 from vtc_flows.schemas.models import (
     BalancedDoc,
     ElementScores,
@@ -36,10 +36,13 @@ NOISE = "noise"
 
 #: Elements with less rows in training take no part in the balanced set.
 FEWEST_BALANCED = 4
+_SINGLE = ("qams", "in12")
 _SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
 _CURVE_REPEATS = 3
 _FEWEST_CURVE = 10
 _NOISE_COLUMNS = 3
+_FEWEST_RESAMPLED = 20
+_RESAMPLED = 400
 
 
 def part_scores(target: FloatArray, predicted: FloatArray) -> PartScores:
@@ -65,12 +68,27 @@ def part_scores(target: FloatArray, predicted: FloatArray) -> PartScores:
     if not len(target):
         return PartScores(n=0, r2=None, mae=None, rmse=None)
     varies = len(target) > 1 and float(np.ptp(target)) > 0.0
+    mae = float(mean_absolute_error(target, predicted))
     return PartScores(
         n=len(target),
         r2=float(r2_score(target, predicted)) if varies else None,
-        mae=float(mean_absolute_error(target, predicted)),
+        mae=mae,
         rmse=float(np.sqrt(mean_squared_error(target, predicted))),
+        r2_interval=_resampled_r2(target, predicted) if varies else None,
+        mae_over_sd=mae / float(np.std(target)) if varies else None,
     )
+
+
+def _resampled_r2(target: FloatArray, predicted: FloatArray) -> tuple[float, float] | None:
+    """Return limits of R2 over resampled rows; None for too few of them."""
+    if len(target) < _FEWEST_RESAMPLED:
+        return None
+    chosen = np.random.default_rng(0).integers(0, len(target), (_RESAMPLED, len(target)))
+    true, errors = target[chosen], (target - predicted)[chosen]
+    total = ((true - true.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+    r2 = 1 - (errors**2).sum(axis=1)[total > 0] / total[total > 0]
+    low, high = np.percentile(r2, [5, 95])
+    return float(low), float(high)
 
 
 def scores_by_element(
@@ -91,7 +109,7 @@ def forest_learner(parameters: Mapping[str, Any], *, seed: int, workers: int) ->
     """Return how forests with some hyper-parameters predict."""
 
     def learn(known: LearningData, asked: LearningData) -> FloatArray:
-        return fit(known, parameters, seed=seed, workers=workers).moments(asked.features)[0]
+        return predicted(fit(known, parameters, seed=seed, workers=workers), asked)
 
     return learn
 
@@ -164,6 +182,7 @@ def importances(
     permutations. Where noise hurts or helps by chance only, its own mean is thus below 1; it
     stands as 1 in the list, with the spread of its permutations.
     """
+    test = test.learned()  # of the others, no feature decides anything
     if len(test) < 2:
         return []
     rng = np.random.default_rng(seed)
@@ -187,7 +206,7 @@ def importances(
     relative = every / unit
     documents = [
         ImportanceDoc(feature=name, importance=float(row.mean()), std=float(row.std()))
-        for name, row in zip(FEATURES, relative, strict=False)
+        for name, row in zip(train.names, relative, strict=False)
     ]
     documents.append(ImportanceDoc(feature=NOISE, importance=1.0, std=float(relative[-1].std())))
     return sorted(documents, key=lambda one: -one.importance)
@@ -226,29 +245,33 @@ def learning_curve(
 
 def baselines(train: LearningData, test: LearningData) -> dict[str, ElementScores]:
     """
-    Return how well simple models do.
+    Return how well simple models do on the same features.
 
     Returns
     -------
     dict of str to ElementScores
         ``mean``: the mean target. ``element_mean``: that of the element. ``ridge``: linear, scaled,
-        missing features as medians. ``qams``: the best rising function of QAMS alone.
+        missing features as medians. ``qams`` or ``in12``, whichever is there: the best rising
+        function of it alone.
     """
+    single = next(name for name in _SINGLE if name in train.names)
     simple: dict[str, Learner] = {
         "mean": _sklearn(DummyRegressor),
         "element_mean": _element_mean,
         "ridge": _sklearn(_ridge),
-        "qams": _qams_alone,
+        single: _rising(single),
     }
-    return {
-        name: ElementScores(
-            train=part_scores(train.target, learner(train, train)),
-            test=part_scores(test.target, learner(train, test))
-            if len(test)
-            else part_scores(test.target, test.target),
-        )
-        for name, learner in simple.items()
-    }
+    return {name: scores(learner, train, test) for name, learner in simple.items()}
+
+
+def scores(learner: Learner, train: LearningData, test: LearningData) -> ElementScores:
+    """Return how well a model predicts the rows that it was trained on, and others."""
+    return ElementScores(
+        train=part_scores(train.target, learner(train, train)),
+        test=part_scores(test.target, learner(train, test))
+        if len(test)
+        else part_scores(test.target, test.target),
+    )
 
 
 def leave_one_element_out(
@@ -291,7 +314,7 @@ class _AsEstimator(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # no t
 
     def predict(self, features: FloatArray) -> FloatArray:
         """Return what the forest says of rows."""
-        return self.forest.moments(features)[0]
+        return self.forest.values(features)
 
 
 def _of(data: LearningData, predicted: FloatArray, chosen: NDArray[np.bool_]) -> PartScores:
@@ -306,11 +329,13 @@ def _equal_part(data: LearningData, names: Sequence[str], rng: np.random.Generat
 
 
 def _join(one: LearningData, other: LearningData) -> LearningData:
-    return LearningData(
-        np.concatenate([one.features, other.features]),
-        np.concatenate([one.target, other.target]),
-        np.concatenate([one.elements, other.elements]),
-        np.concatenate([one.groups, other.groups]),
+    return replace(
+        one,
+        features=np.concatenate([one.features, other.features]),
+        target=np.concatenate([one.target, other.target]),
+        elements=np.concatenate([one.elements, other.elements]),
+        groups=np.concatenate([one.groups, other.groups]),
+        isotropic=np.concatenate([one.isotropic, other.isotropic]),
     )
 
 
@@ -320,9 +345,7 @@ join = _join
 
 def _with_noise(data: LearningData, rng: np.random.Generator) -> LearningData:
     noise = rng.standard_normal((len(data), 1))
-    return LearningData(
-        np.concatenate([data.features, noise], axis=1), data.target, data.elements, data.groups
-    )
+    return replace(data, features=np.concatenate([data.features, noise], axis=1))
 
 
 def _subsets(data: LearningData, size: int, seed: int) -> list[NDArray[np.int64]]:
@@ -358,7 +381,11 @@ def _element_mean(known: LearningData, asked: LearningData) -> FloatArray:
     return np.asarray([means.get(name, whole) for name in asked.elements.tolist()])
 
 
-def _qams_alone(known: LearningData, asked: LearningData) -> FloatArray:
-    column = FEATURES.index("qams")
-    model = IsotonicRegression(out_of_bounds="clip").fit(known.features[:, column], known.target)
-    return np.asarray(model.predict(asked.features[:, column]), dtype=float)
+def _rising(name: str) -> Learner:
+    def learn(known: LearningData, asked: LearningData) -> FloatArray:
+        column = known.names.index(name)
+        model = IsotonicRegression(increasing=True, out_of_bounds="clip")
+        model.fit(known.features[:, column], known.target)
+        return np.asarray(model.predict(asked.features[:, column]), dtype=float)
+
+    return learn

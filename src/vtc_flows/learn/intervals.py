@@ -19,7 +19,8 @@ LEVELS = (0.5, 0.8, 0.9)
 #: In words, for a card.
 METHOD = (
     "cross-conformal: quantiles of the errors of training rows that were predicted by a forest "
-    "without their group, each divided by the spread of targets in its leaves; both ends apart"
+    "without their group, each divided by the error to be expected there (spread of targets in the "
+    "leaves, or a forest of errors); both ends apart"
 )
 
 #: The spread counts as at least this share of that of the training targets.

@@ -17,7 +17,7 @@ from vtc_flows.errors import InputError
 from vtc_flows.learn.domain import Domain
 from vtc_flows.learn.forest import Forest
 from vtc_flows.learn.intervals import LEVELS, Calibration
-from vtc_flows.learn.matrix import FloatArray
+from vtc_flows.learn.matrix import FloatArray, isotropic_rows
 from vtc_flows.learn.model_file import pack, unpack
 from vtc_flows.learn.tables import column_units
 from vtc_flows.schemas.models import ModelCard
@@ -64,12 +64,20 @@ class TrainedModel:
     forest : Forest
     calibration : Calibration
     domain : Domain
+    errors : Forest, optional
+        Says how large errors are where the forest itself does not.
     """
 
     card: ModelCard
     forest: Forest
     calibration: Calibration
     domain: Domain
+    errors: Forest | None = None
+
+    def value_and_spread(self, features: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return what the forest says of rows and how far off it may be, without symmetry."""
+        value, spread = self.forest.moments(features)
+        return value, spread if self.errors is None else self.errors.values(features)
 
     def predict(
         self, features: ArrayLike, elements: Sequence[str], levels: Sequence[float] = LEVELS
@@ -102,8 +110,15 @@ class TrainedModel:
             rows = rows.reshape(0, self.forest.n_features)
         if len(rows) != len(elements):
             raise InputError(f"{len(rows)} rows of features and {len(elements)} elements")
-        value, spread = self.forest.moments(rows)
-        ends = {level: self.calibration.interval(value, spread, level) for level in levels}
+        value, spread = self.value_and_spread(rows)
+        zero = isotropic_rows(rows, self.card.features, self.card.target)
+        value = np.where(zero, 0.0, value)
+        ends = {
+            level: tuple(
+                np.where(zero, 0.0, end) for end in self.calibration.interval(value, spread, level)
+            )
+            for level in levels
+        }
         distance = self.domain.distances(rows)
         return Predictions(
             value=value,
@@ -123,7 +138,8 @@ def model_bytes(model: TrainedModel) -> bytes:
     """
     probes = _probes(model.domain)
     arrays: dict[str, NDArray[Any]] = {
-        **{f"forest_{name}": getattr(model.forest, name) for name in _FOREST},
+        **_forest_arrays("forest", model.forest),
+        **({} if model.errors is None else _forest_arrays("errors", model.errors)),
         **{f"domain_{name}": getattr(model.domain, name) for name in _DOMAIN},
         "domain_limit": np.array([model.domain.limit]),
         "calibration_scores": model.calibration.scores,
@@ -179,12 +195,8 @@ def read_model(content: bytes | Path) -> TrainedModel:
 
 def _assemble(card: ModelCard, arrays: dict[str, NDArray[Any]]) -> TrainedModel:
     n_features = len(card.features)
-    whole = {"starts", "left", "right", "feature", "missing_left"}
-    numbers = {
-        name: _array(arrays, f"forest_{name}", np.int64 if name in whole else np.float64)
-        for name in _FOREST
-    }
-    forest = Forest(n_features=n_features, **numbers)
+    forest = _read_forest("forest", arrays, n_features)
+    errors = _read_forest("errors", arrays, n_features) if "errors_value" in arrays else None
     scaled = {name: _array(arrays, f"domain_{name}", np.float64) for name in _DOMAIN}
     points = scaled.pop("points", None)
     if points is None or points.ndim != 2 or points.shape[1] != n_features or not len(points):
@@ -210,7 +222,20 @@ def _assemble(card: ModelCard, arrays: dict[str, NDArray[Any]]) -> TrainedModel:
         floor=_number(arrays, "calibration_floor"),
         is_positive=bool(_number(arrays, "calibration_positive")),
     )
-    return TrainedModel(card, forest, calibration, domain)
+    return TrainedModel(card, forest, calibration, domain, errors)
+
+
+def _forest_arrays(prefix: str, forest: Forest) -> dict[str, NDArray[Any]]:
+    return {f"{prefix}_{name}": getattr(forest, name) for name in _FOREST}
+
+
+def _read_forest(prefix: str, arrays: dict[str, NDArray[Any]], n_features: int) -> Forest:
+    whole = {"starts", "left", "right", "feature", "missing_left"}
+    numbers = {
+        name: _array(arrays, f"{prefix}_{name}", np.int64 if name in whole else np.float64)
+        for name in _FOREST
+    }
+    return Forest(n_features=n_features, **numbers)
 
 
 def _check_probes(model: TrainedModel, arrays: dict[str, NDArray[Any]]) -> None:

@@ -33,6 +33,8 @@ def column_units() -> dict[str, str]:
     """
     known = Units().model_dump()
     known.update(dict.fromkeys(TARGETS, known["sam"]))
+    known.update({"nearest_angstrom": "Angstrom", "shell_angstrom": "Angstrom"})
+    known["volume_per_atom"] = "Angstrom^3"
     known.update(dict.fromkeys(("en_mean", "en_std"), known["electronegativity"]))
     return {name: known.get(name, "") for name in DatasetRow.model_fields}
 

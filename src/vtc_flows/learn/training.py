@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,22 @@ from vtc_flows import __version__
 from vtc_flows.errors import InputError, StorageError
 from vtc_flows.learn import domain as domains
 from vtc_flows.learn import evaluation, intervals
-from vtc_flows.learn.forest import Forest, Parameters, draws, fit
-from vtc_flows.learn.matrix import FloatArray, LearningData, learning_data
+from vtc_flows.learn.forest import (
+    PAPER_BEST,
+    Forest,
+    Parameters,
+    draws,
+    fit,
+    fit_errors,
+    predicted,
+)
+from vtc_flows.learn.matrix import LearningData, learning_data
 from vtc_flows.learn.model import TrainedModel
 from vtc_flows.learn.model_file import COMPRESSION
 from vtc_flows.learn.split import split
 from vtc_flows.learn.tables import column_units
 from vtc_flows.learn.warning_signs import warning_signs
 from vtc_flows.schemas import short_hash, utc_now
-from vtc_flows.schemas.dataset import FEATURES
 from vtc_flows.schemas.models import (
     DatasetRef,
     DomainDoc,
@@ -46,7 +53,7 @@ FEWEST_TRAIN = 25
 FEWEST_TEST = 2
 
 #: Raised where the same table and settings give another model.
-REVISION = 1
+REVISION = 2
 _LIBRARIES = ("scikit-learn", "numpy", "scipy", "skops", "pyarrow")
 
 
@@ -60,6 +67,7 @@ class _Work:
     folds: list[NDArray[np.bool_]]
     workers: int
     listener: Listener
+    of_the_paper: tuple[LearningData, LearningData] | None
 
 
 def train_model(
@@ -101,7 +109,7 @@ def train_model(
         If the cache cannot be written.
     """
     settings = settings or TrainSettings()
-    train, test = learning_data(table, settings.target)
+    train, test = learning_data(table, settings.target, settings.kind)
     _check_size(train, test, settings)
     work = _Work(
         train,
@@ -110,14 +118,15 @@ def train_model(
         group_folds(train, settings.n_folds, settings.seed),
         workers,
         listener or (lambda *_: None),
+        learning_data(table, settings.target, "paper") if settings.kind != "paper" else None,
     )
     best, search = _search(work, cache)
-    calibration = _calibrate(work, best)
+    calibration, errors = _calibrate(work, best)
     forest = fit(train, best, seed=settings.seed, workers=workers)
     units = column_units()
-    domain = domains.learn_domain(train, FEATURES, [units[name] for name in FEATURES])
-    unnamed = _card(work, dataset, best, search, forest, calibration, domain)
-    return TrainedModel(unnamed, forest, calibration, domain)
+    domain = domains.learn_domain(train, train.names, [units[name] for name in train.names])
+    card = _card(work, dataset, best, search)
+    return _measured(work, TrainedModel(card, forest, calibration, domain, errors))
 
 
 def dataset_reference(card: Mapping[str, Any], content: bytes) -> DatasetRef:
@@ -154,10 +163,10 @@ def model_name(dataset_name: str, settings: TrainSettings) -> str:
     Examples
     --------
     >>> model_name("table", TrainSettings())
-    'table-sams'
+    'table-v2-sams'
     """
-    usual = TrainSettings(target=settings.target)
-    name = f"{dataset_name}-{settings.target}"
+    usual = TrainSettings(target=settings.target, kind=settings.kind)
+    name = f"{dataset_name}-{settings.kind}-{settings.target}"
     if settings == usual:
         return name
     text = json.dumps(settings.model_dump(mode="json"), sort_keys=True)
@@ -222,7 +231,7 @@ def _check_size(train: LearningData, test: LearningData, settings: TrainSettings
 def _search(work: _Work, cache: Path | None) -> tuple[Parameters, SearchDoc]:
     """Return the hyper-parameters with the highest mean R2 over the folds; of equals the first."""
     settings = work.settings
-    tried = draws(settings.n_draws, settings.seed, settings.n_trees)
+    tried = draws(settings.draws_wanted, settings.seed, settings.n_trees, settings.kind)
     kept = _Kept(cache, _data_digest(work))
     results: list[list[float]] = []
     for number, parameters in enumerate(tried):
@@ -245,54 +254,62 @@ def _search(work: _Work, cache: Path | None) -> tuple[Parameters, SearchDoc]:
 def _fold_r2(work: _Work, parameters: Parameters, held_out: NDArray[np.bool_]) -> float:
     known, asked = work.train.take(~held_out), work.train.take(held_out)
     forest = fit(known, parameters, seed=work.settings.seed, workers=work.workers)
-    r2 = evaluation.part_scores(asked.target, forest.moments(asked.features)[0]).r2
+    r2 = evaluation.part_scores(asked.target, predicted(forest, asked)).r2
     return 0.0 if r2 is None else r2  # a fold of one row, or of equal ones, decides nothing
 
 
-def _calibrate(work: _Work, best: Parameters) -> intervals.Calibration:
-    """Predict each training row by a forest without its fold."""
+def _calibrate(work: _Work, best: Parameters) -> tuple[intervals.Calibration, Forest | None]:
+    """
+    Predict each training row by a forest without its fold.
+
+    Trees that grow to single rows, and boosted ones, do not say how far targets are spread: a
+    forest of errors says it then, itself without the fold of the row that it is asked of.
+    """
+    learned = ~work.train.isotropic
+    seed, workers = work.settings.seed, work.workers
     value, spread = np.zeros(len(work.train)), np.zeros(len(work.train))
     for held_out in work.folds:
-        forest = fit(
-            work.train.take(~held_out), best, seed=work.settings.seed, workers=work.workers
-        )
+        forest = fit(work.train.take(~held_out), best, seed=seed, workers=workers)
         value[held_out], spread[held_out] = forest.moments(work.train.features[held_out])
-    return intervals.calibrate(work.train.target, value, spread)
+    errors = None
+    if work.settings.kind == "v2":
+        wrong = work.train.target - value
+        for held_out in work.folds:
+            known = learned & ~held_out
+            without = fit_errors(work.train.take(known), wrong[known], seed=seed, workers=workers)
+            spread[held_out] = without.values(work.train.features[held_out])
+        errors = fit_errors(work.train.take(learned), wrong[learned], seed=seed, workers=workers)
+    calibration = intervals.calibrate(work.train.target[learned], value[learned], spread[learned])
+    return calibration, errors
 
 
-def _card(
-    work: _Work,
-    dataset: DatasetRef,
-    best: Parameters,
-    search: SearchDoc,
-    forest: Forest,
-    calibration: intervals.Calibration,
-    domain: domains.Domain,
-) -> ModelCard:
-    train, test, settings = work.train, work.test, work.settings
-    in_train, _ = forest.moments(train.features)
-    in_test, spread = forest.moments(test.features)
-    scores = ElementScores(
-        train=evaluation.part_scores(train.target, in_train),
-        test=evaluation.part_scores(test.target, in_test),
-    )
+def _card(work: _Work, dataset: DatasetRef, best: Parameters, search: SearchDoc) -> ModelCard:
+    """Return the card without what is measured of the model."""
+    settings = work.settings
     identity = model_id(dataset, settings)
-    card = ModelCard(
+    nothing = evaluation.part_scores(np.zeros(0), np.zeros(0))
+    return ModelCard(
         model_id=identity,
         name=model_name(dataset.name, settings),
         current=True,
         target=settings.target,
         target_unit=column_units()[settings.target],
-        features=list(FEATURES),
+        features=list(work.train.names),
         dataset=dataset,
         train_settings=settings,
         hyper_parameters=best,
         search=search,
-        scores=scores,
-        by_element=evaluation.scores_by_element(train, test, in_train, in_test),
-        **_further_measures(work, best),
-        interval=_interval_document(test.target, in_test, spread, calibration),
-        domain=_domain_document(test, domain),
+        scores=ElementScores(train=nothing, test=nothing),
+        by_element={},
+        balanced=None,
+        baselines={},
+        leave_one_element_out={},
+        importances=[],
+        learning_curve=[],
+        interval=IntervalDoc(method=intervals.METHOD, n_calibration=0, coverage=[]),
+        domain=DomainDoc(
+            method=domains.METHOD, elements={}, ranges={}, distance_limit=0.0, share_inside=None
+        ),
         warnings=[],
         versions={
             **{name: metadata.version(name) for name in _LIBRARIES},
@@ -302,7 +319,28 @@ def _card(
         package_version=__version__,
         created_at=utc_now(),
     )
-    return card.model_copy(update={"warnings": warning_signs(card)})
+
+
+def _measured(work: _Work, model: TrainedModel) -> TrainedModel:
+    """Return the model with a card that says how good it is."""
+    train, test = work.train, work.test
+    in_train, in_test = predicted(model.forest, train), predicted(model.forest, test)
+    not_zero = ~test.isotropic
+    found = {
+        "scores": ElementScores(
+            train=evaluation.part_scores(train.target, in_train),
+            test=evaluation.part_scores(test.target, in_test),
+        ),
+        "scores_not_zero": evaluation.part_scores(test.target[not_zero], in_test[not_zero])
+        if test.isotropic.any()
+        else None,
+        "by_element": evaluation.scores_by_element(train, test, in_train, in_test),
+        **_further_measures(work, model.card.hyper_parameters),
+        "interval": _interval_document(test, model),
+        "domain": _domain_document(test, model.domain),
+    }
+    card = model.card.model_copy(update=found)
+    return replace(model, card=card.model_copy(update={"warnings": warning_signs(card)}))
 
 
 def _further_measures(work: _Work, best: Parameters) -> dict[str, Any]:
@@ -322,6 +360,9 @@ def _further_measures(work: _Work, best: Parameters) -> dict[str, Any]:
     found["balanced"] = evaluation.balanced(train, test, learner, seed=settings.seed)
     done()
     found["baselines"] = evaluation.baselines(train, test)
+    if work.of_the_paper is not None:
+        forest = evaluation.forest_learner(PAPER_BEST, seed=settings.seed, workers=work.workers)
+        found["baselines"]["paper"] = evaluation.scores(forest, *work.of_the_paper)
     done()
     found["learning_curve"] = evaluation.learning_curve(train, test, learner, seed=settings.seed)
     done()
@@ -338,14 +379,13 @@ def _further_measures(work: _Work, best: Parameters) -> dict[str, Any]:
     return found
 
 
-def _interval_document(
-    target: FloatArray, value: FloatArray, spread: FloatArray, calibration: intervals.Calibration
-) -> IntervalDoc:
-    ends = [(level, *calibration.interval(value, spread, level)) for level in intervals.LEVELS]
+def _interval_document(test: LearningData, model: TrainedModel) -> IntervalDoc:
+    said = model.predict(test.features, test.elements.tolist(), intervals.LEVELS)
+    ends = [(level, said.low[level], said.high[level]) for level in intervals.LEVELS]
     return IntervalDoc(
         method=intervals.METHOD,
-        n_calibration=len(calibration.scores),
-        coverage=intervals.coverage(target, ends),
+        n_calibration=len(model.calibration.scores),
+        coverage=intervals.coverage(test.target, ends),
     )
 
 

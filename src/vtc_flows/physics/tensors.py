@@ -252,6 +252,29 @@ def symmetry_residual(tensor: ArrayLike, rotations: ArrayLike) -> float:
     )
 
 
+def tensor_freedom(rotations: ArrayLike) -> int:
+    """
+    Return how many numbers beside its trace symmetry leaves to a symmetric tensor.
+
+    It is the number of invariants in the representation of angular momentum 2,
+    n = 1/k sum_W chi(W) with chi(W) = (tr W)^2 - s tr W - 1 and s = det W: 0 in the cubic groups,
+    where every tensor is isotropic, 1 with an axis of order three or more, 5 without symmetry.
+
+    Parameters
+    ----------
+    rotations : array_like of shape (k, 3, 3)
+        Cartesian operations of a point group, the whole group.
+
+    Examples
+    --------
+    >>> tensor_freedom([np.eye(3)]), tensor_freedom([np.eye(3), np.diag([-1.0, -1.0, 1.0])])
+    (5, 3)
+    """
+    w = orthonormal(finite_array(rotations, "rotations", (None, 3, 3), leading=False), "rotations")
+    trace = np.trace(w, axis1=-2, axis2=-1) * np.linalg.det(w)  # of the proper part
+    return round(float((trace * trace - trace - 1).mean()))
+
+
 def smallest_eigenvalue(tensor: ArrayLike) -> float:
     """
     Return the smallest eigenvalue of T over all energies, in the unit of the tensor.

@@ -9,7 +9,7 @@ from vtc_flows.plots.strain import crystal_name, strain_figure
 from vtc_flows.report.contents import Contents
 from vtc_flows.report.model_sections import model_sections
 from vtc_flows.report.parts import Picture, Section, Table, by_number, number_text
-from vtc_flows.schemas.dataset import FEATURES
+from vtc_flows.schemas.dataset import PAPER_FEATURES
 
 _MOST_LISTED = 15
 
@@ -122,7 +122,7 @@ def _strain(contents: Contents) -> Section:
 
 def _data_set(contents: Contents) -> Section:
     rows = [row.model_dump() for row in contents.rows]
-    columns = {name: [row[name] for row in rows] for name in (*FEATURES, "sams")}
+    columns = {name: [row[name] for row in rows] for name in (*PAPER_FEATURES, "sams")}
     exponent = contents.dataset.sams_settings.moment_exponent
     pictures = [
         Picture(

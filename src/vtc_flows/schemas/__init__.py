@@ -22,6 +22,7 @@ from vtc_flows.schemas.documents import (
     SpectrumDoc,
     Units,
     ValenceBottomDoc,
+    flat_features,
     utc_now,
 )
 from vtc_flows.schemas.ids import RecordId, SpectrumId, short_hash
@@ -54,6 +55,7 @@ __all__ = [
     "Units",
     "ValenceBottomDoc",
     "XesSettings",
+    "flat_features",
     "require_same_crystal",
     "same_crystal",
     "settings_hash",

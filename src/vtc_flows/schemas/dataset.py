@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -42,11 +44,61 @@ class DatasetRow(_Document):
     n_3d: float
     en_mean: float | None
     en_std: float | None
+    in4: float | None = Field(
+        default=None, description="This and the following are None where older records lack them."
+    )
+    in8: float | None = None
+    in12: float | None = None
+    in16: float | None = None
+    ic4: float | None = None
+    ic8: float | None = None
+    ic12: float | None = None
+    ic16: float | None = None
+    atomic_number: float | None = None
+    atomic_fraction: float | None = None
+    n_elements: float | None = None
+    volume_per_atom: float | None = None
+    tensor_freedom: float | None = None
+    crystal_freedom: float | None = None
+    xn6: float | None = None
+    xn12: float | None = None
+    xn18: float | None = None
+    xb6: float | None = None
+    xb12: float | None = None
+    xb18: float | None = None
+    ib8: float | None = None
+    ib14: float | None = None
+    en_in4: float | None = None
+    en_in8: float | None = None
+    en_in12: float | None = None
+    z_in4: float | None = None
+    z_in8: float | None = None
+    z_in12: float | None = None
+    metal_xn6: float | None = None
+    shell_n: float | None = None
+    shell_count: float | None = None
+    nearest_angstrom: float | None = None
+    nearest_x: float | None = None
+    shell_angstrom: float | None = None
+    shell_en: float | None = None
+    shell_en_std: float | None = None
+    shell_z: float | None = None
+    shell_group: float | None = None
+    metal_share: float | None = None
+    hydrogen_share: float | None = None
+    q1: float | None = None
+    q3: float | None = None
+    q4: float | None = None
+    q6: float | None = None
     sams: float
     sams_site: float
     sams_max: float
     sams_crystal: float
     sams_crystal_max: float
+    anisotropy: float | None = None
+    anisotropy_max: float | None = None
+    anisotropy_2ev: float | None = None
+    anisotropy_max_2ev: float | None = None
     oxidation_method: str
     n_without_electronegativity: int
     frame_freedom: str
@@ -57,9 +109,38 @@ class DatasetRow(_Document):
     source: str
 
 
-#: Columns that a model learns from, in their order, and those that it may learn.
-FEATURES = ("qams", "dams", "iams", "density", "n_sg", "n_3d", "en_mean", "en_std")
-TARGETS = ("sams", "sams_site", "sams_max", "sams_crystal", "sams_crystal_max")
+#: Columns that models learn from, in their order. "paper": those of the VtC-XES anisotropy paper.
+PAPER_FEATURES = ("qams", "dams", "iams", "density", "n_sg", "n_3d", "en_mean", "en_std")
+#: "v2": without the moments, which need charges and a frame; see `crystal.features` and
+#: `crystal.surroundings`.
+V2_FEATURES = (
+    *("in4", "in8", "in12", "in16", "ic4", "ic8", "ic12", "ic16", "atomic_number"),
+    *("atomic_fraction", "n_elements", "volume_per_atom", "tensor_freedom", "crystal_freedom"),
+    *("density", "n_sg", "n_3d", "en_mean", "en_std"),
+    *("xn6", "xn12", "xn18", "xb6", "xb12", "xb18", "ib8", "ib14", "en_in4", "en_in8"),
+    *("en_in12", "z_in4", "z_in8", "z_in12", "metal_xn6", "shell_n", "shell_count"),
+    *("nearest_angstrom", "nearest_x", "shell_angstrom", "shell_en", "shell_en_std", "shell_z"),
+    *("shell_group", "metal_share", "hydrogen_share", "q1", "q3", "q4", "q6"),
+)
+
+ModelKind = Literal["paper", "v2"]
+FEATURES_OF: Mapping[ModelKind, tuple[str, ...]] = MappingProxyType(
+    {"paper": PAPER_FEATURES, "v2": V2_FEATURES}
+)
+ALL_FEATURES = (*PAPER_FEATURES, *(name for name in V2_FEATURES if name not in PAPER_FEATURES))
+
+#: Kinds of SAMS, and of the frame-free anisotropy: what a model may learn.
+SAMS_KINDS = ("sams", "sams_site", "sams_max", "sams_crystal", "sams_crystal_max")
+ANISOTROPIES = ("anisotropy", "anisotropy_max", "anisotropy_2ev", "anisotropy_max_2ev")
+TARGETS = (*SAMS_KINDS, *ANISOTROPIES)
+
+#: The feature that is zero where symmetry makes a target zero.
+FREEDOM_OF: Mapping[str, str] = MappingProxyType(
+    {
+        name: "crystal_freedom" if name.startswith("sams_crystal") else "tensor_freedom"
+        for name in TARGETS
+    }
+)
 
 
 class SplitSettings(_Document):

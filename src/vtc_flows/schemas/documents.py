@@ -7,6 +7,7 @@ Tensors are rows of xx, yy, zz, yz, xz, xy in the crystal's Cartesian frame as i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -268,6 +269,19 @@ class RecordSite(_Document):
     engine_input: str = Field(default="", description="See SpectrumDoc.")
 
 
+def flat_features(features: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Return features as documents hold them without the level of the surroundings.
+
+    Examples
+    --------
+    >>> flat_features({"density": 4.2, "surroundings": {"q4": 0.76}})
+    {'density': 4.2, 'q4': 0.76}
+    """
+    own = {name: value for name, value in features.items() if name != "surroundings"}
+    return own | (features.get("surroundings") or {})
+
+
 class Features(_Document):
     """Numbers from the structure alone."""
 
@@ -294,11 +308,17 @@ class Features(_Document):
     atomic_fraction: float | None = None
     n_elements: float | None = None
     volume_per_atom: float | None = None
+    tensor_freedom: float | None = None
+    crystal_freedom: float | None = None
     surroundings: dict[str, float] | None = Field(
         default=None, description="By the names of `crystal.surroundings.SURROUNDINGS`."
     )
     oxidation_method: str
     n_without_electronegativity: int
+
+    def numbers(self) -> dict[str, Any]:
+        """Return all features by name, those of the surroundings among them."""
+        return flat_features(self.model_dump())
 
 
 class SamsRecord(_Document):
@@ -328,6 +348,16 @@ class SamsRecord(_Document):
     sams_crystal: float | None = Field(description="Of the crystal's summed tensor, shared frame.")
     sams_crystal_max: float | None
     sams_crystal_max_frame: Matrix3 | None
+    anisotropy: float | None = Field(
+        default=None,
+        description="Frame-free anisotropy A, mean over all sites. This and the next three are "
+        "None in documents of versions without them.",
+    )
+    anisotropy_max: float | None = Field(default=None, description="Of the site with the largest.")
+    anisotropy_2ev: float | None = Field(
+        default=None, description="A after a Gaussian broadening by 2 eV (FWHM)."
+    )
+    anisotropy_max_2ev: float | None = None
     sites: list[RecordSite]
     failures: list[FailedSite]
     features: Features

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from vtc_flows.schemas.dataset import SplitSettings
+from vtc_flows.schemas.dataset import ModelKind, SplitSettings
 from vtc_flows.schemas.xes import SamsSettings, XesSettings
 
 
@@ -22,13 +22,27 @@ class TrainSettings(_Document):
     )
 
     target: str = Field(default="sams", description="Column of the data set.")
-    n_draws: int = Field(default=100, ge=1, description="Random hyper-parameters that are tried.")
+    kind: ModelKind = Field(
+        default="v2",
+        description="paper: eight features, a random forest; v2: features without charges and "
+        "frames, boosted trees, zero where symmetry says so.",
+    )
+    n_draws: int | None = Field(
+        default=None,
+        ge=1,
+        description="Random hyper-parameters that are tried; 100 for the paper's, 12 for v2's.",
+    )
     n_folds: int = Field(default=5, ge=2, description="Of the cross-validation.")
     n_repeats: int = Field(default=30, ge=1, description="Permutations for each importance.")
     n_trees: tuple[int, int] = Field(
         default=(300, 700), description="Least trees of a forest, and one more than most."
     )
     seed: int = Field(default=0, ge=0, lt=2**31)
+
+    @property
+    def draws_wanted(self) -> int:
+        """Return how many hyper-parameters are tried."""
+        return self.n_draws or (100 if self.kind == "paper" else 12)
 
     @field_validator("n_trees")
     @classmethod
@@ -45,6 +59,12 @@ class PartScores(_Document):
     r2: float | None = Field(description="None where it is not defined: less than two rows.")
     mae: float | None = Field(description="Mean absolute error, unit of the target.")
     rmse: float | None
+    r2_interval: tuple[float, float] | None = Field(
+        default=None, description="5 and 95 % of R2 over resampled rows."
+    )
+    mae_over_sd: float | None = Field(
+        default=None, description="MAE over the standard deviation of the targets."
+    )
 
 
 class ElementScores(_Document):
@@ -69,6 +89,9 @@ class BalancedDoc(_Document):
     n_per_element: int
     elements: list[str] = Field(description="Elements with enough rows.")
     scores: ElementScores
+    scores_not_zero: PartScores | None = Field(
+        default=None, description="Of the test rows that are not zero by symmetry."
+    )
     by_element: dict[str, ElementScores]
 
 
@@ -155,6 +178,9 @@ class ModelCard(_Document):
     hyper_parameters: dict[str, bool | int | float | str]
     search: SearchDoc
     scores: ElementScores
+    scores_not_zero: PartScores | None = Field(
+        default=None, description="Of the test rows that are not zero by symmetry."
+    )
     by_element: dict[str, ElementScores]
     balanced: BalancedDoc | None
     baselines: dict[str, ElementScores]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,16 @@ from vtc_flows.crystal.features import StructureFeatures, structure_features
 from vtc_flows.crystal.sites import SiteOrbit, crystal_symmetry
 from vtc_flows.errors import EngineOutputError, InputError
 from vtc_flows.physics.frames import Frame, best_frame, principal_frame
-from vtc_flows.physics.sams import Gram, gram, gram_rotated, maximum_sams, mean_sams, sam, sams
+from vtc_flows.physics.sams import (
+    Gram,
+    frame_free_anisotropy,
+    gram,
+    gram_rotated,
+    maximum_sams,
+    mean_sams,
+    sam,
+    sams,
+)
 from vtc_flows.physics.tensors import (
     crystal_sum,
     smallest_eigenvalue,
@@ -38,7 +47,15 @@ _VALUES = (
     "sams_crystal",
     "sams_crystal_max",
     "sams_crystal_max_frame",
+    "anisotropy",
+    "anisotropy_max",
+    "anisotropy_2ev",
+    "anisotropy_max_2ev",
 )
+
+#: Broadening of the frame-free anisotropy, eV FWHM: none, and about the lifetime of the core hole
+#: with a spectrometer.
+_WIDTHS_EV = (0.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -134,7 +151,7 @@ def evaluate(
     total = _crystal_gram(found, sams_settings)
     total_largest, total_frame = maximum_sams([total], near=frame.axes)
     weights = [site.multiplicity for site in sites]
-    values = (
+    values: tuple[float | Matrix3, ...] = (
         mean_sams(everywhere, frame.axes),
         float(np.average([site.sams_own_frame for site in sites], weights=weights)),
         largest,
@@ -142,6 +159,7 @@ def evaluate(
         sams(total, frame.axes),
         total_largest,
         matrix(total_frame),
+        *_frame_free(found, window),
     )
     return Evaluated(frame, window, dict(zip(_VALUES, values, strict=True)), sites)
 
@@ -225,6 +243,20 @@ def _record_site(one: _Found, frame: Frame) -> RecordSite:
         remarks=spectrum.remarks,
         engine_input=spectrum.engine_input,
     )
+
+
+def _frame_free(found: Sequence[_Found], window_ev: tuple[float, float]) -> Iterator[float]:
+    """Yield mean and largest frame-free anisotropy of the sites at each width."""
+    weights = [one.orbit.multiplicity for one in found]
+    for width in _WIDTHS_EV:
+        values = [
+            frame_free_anisotropy(
+                gram(_relative_energy(one.spectrum), one.tensor, window_ev, width)
+            )
+            for one in found
+        ]
+        yield float(np.average(values, weights=weights))
+        yield max(values)
 
 
 def _crystal_gram(found: Sequence[_Found], sams_settings: SamsSettings) -> Gram:

@@ -24,7 +24,7 @@ from vtc_flows.crystal.sites import absorbers, as_symbols
 from vtc_flows.crystal.sources import StructureRecord
 from vtc_flows.errors import VtcFlowsError
 from vtc_flows.schemas import SamsSettings
-from vtc_flows.schemas.dataset import FEATURES
+from vtc_flows.schemas.dataset import ALL_FEATURES
 from vtc_flows.schemas.derived import FeatureId
 from vtc_flows.workflow.analysis import feature_records
 
@@ -49,7 +49,7 @@ class FeatureRow:
     material_id, element, formula, prototype : str
     space_group_number : int
     features : mapping of str to float or None
-        By the names of `vtc_flows.schemas.dataset.FEATURES`.
+        By the names of `vtc_flows.schemas.dataset.ALL_FEATURES`.
     """
 
     record_id: str
@@ -127,7 +127,11 @@ def feature_rows(
                 formula=structure.composition.reduced_formula,
                 prototype=prototype(structure.composition, number),
                 space_group_number=number,
-                features={key: _finite(getattr(each.features, key)) for key in FEATURES},
+                features={
+                    key: _finite(value)
+                    for key, value in each.features.numbers().items()
+                    if key in ALL_FEATURES
+                },
             )
         )
     return rows

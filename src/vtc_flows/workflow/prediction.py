@@ -16,7 +16,7 @@ from vtc_flows.crystal.sources import ACCEPTED_KINDS, StructureRecord
 from vtc_flows.errors import InputError
 from vtc_flows.learn.matrix import feature_matrix
 from vtc_flows.learn.model import TrainedModel
-from vtc_flows.schemas.dataset import FEATURES
+from vtc_flows.schemas.dataset import ALL_FEATURES
 from vtc_flows.schemas.models import Interval, PredictionDoc
 from vtc_flows.workflow.feature_stream import FeatureRow, OnProblem, stream_features
 
@@ -96,12 +96,15 @@ def predict_rows(
         Of the intervals.
     """
     card = model.card
-    if list(card.features) != list(FEATURES):
+    if unknown := sorted(set(card.features) - set(ALL_FEATURES)):
         raise InputError(
-            f"the model {card.model_id} takes other features than this version makes: train it anew"
+            f"the model {card.model_id} takes {', '.join(unknown)}, which this version does not "
+            "make: train it anew"
         )
     found = model.predict(
-        feature_matrix(row.features for row in rows), [row.element for row in rows], levels
+        feature_matrix((row.features for row in rows), card.features),
+        [row.element for row in rows],
+        levels,
     )
     return [
         PredictionDoc(
@@ -122,7 +125,7 @@ def predict_rows(
             in_domain=not found.reasons[k],
             domain_reasons=found.reasons[k],
             distance=float(found.distance[k]),
-            features=dict(row.features),
+            features={name: row.features[name] for name in card.features},
         )
         for k, row in enumerate(rows)
     ]
