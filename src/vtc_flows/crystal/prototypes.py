@@ -11,6 +11,38 @@ if TYPE_CHECKING:
 
 _N_SPACE_GROUPS = 230
 
+#: What makes an oxide one of an oxyanion.
+_OF_OXYANIONS = frozenset({"B", "C", "N", "P", "S", "Se", "Si"})
+#: Classes of compounds without oxygen, the first that fits.
+_CLASSES = (
+    ("halide", frozenset({"F", "Cl", "Br", "I"})),
+    ("chalcogenide", frozenset({"S", "Se", "Te"})),
+    ("nitride", frozenset({"N"})),
+    ("pnictide", frozenset({"P", "As", "Sb"})),
+    ("hydride", frozenset({"H"})),
+    ("B/C/Si/Ge", frozenset({"B", "C", "Si", "Ge"})),
+)
+
+
+def chemical_class(composition: Composition) -> str:
+    """
+    Return the class of a compound by its elements, the first that fits.
+
+    "organic" (carbon and hydrogen), "oxyanion" (oxygen with B, C, N, P, S, Se or Si), "oxide",
+    "halide", "chalcogenide", "nitride", "pnictide", "hydride", "B/C/Si/Ge", "intermetallic".
+
+    Examples
+    --------
+    >>> [chemical_class(Composition(each)) for each in ("FeSO4", "TiO2", "MnCl2O2", "NbCr2")]
+    ['oxyanion', 'oxide', 'oxide', 'intermetallic']
+    """
+    symbols = {element.symbol for element in composition.elements}
+    if {"C", "H"} <= symbols:
+        return "organic"
+    if "O" in symbols:
+        return "oxyanion" if symbols & _OF_OXYANIONS else "oxide"
+    return next((name for name, some in _CLASSES if symbols & some), "intermetallic")
+
 
 def prototype(composition: Composition, space_group_number: int) -> str:
     """

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 from pymatgen.core.structure import Structure
 
-from vtc_flows.crystal.prototypes import names_of_kind
+from vtc_flows.crystal.prototypes import chemical_class, names_of_kind
 from vtc_flows.crystal.sites import site_orbits
 from vtc_flows.dataset.rows import document_of
 from vtc_flows.dataset.shards import Row, SiteShards
@@ -17,9 +18,12 @@ from vtc_flows.errors import InputError, VtcFlowsError
 from vtc_flows.schemas import SamsRecord, SamsSettings, XesSettings
 from vtc_flows.schemas.dataset import TARGETS
 from vtc_flows.workflow.analysis import sams_records, structure_dict
+from vtc_flows.workflow.materials import structure_hash
 
 #: Material and element.
 RecordKey = tuple[str, str]
+#: Folds for cross-validation, by formula and by prototype.
+N_FOLDS = 5
 #: Told of a record that cannot be made, and why.
 OnProblem = Callable[[str, str, Exception], None]
 
@@ -33,18 +37,37 @@ def sites_by_record(shards: SiteShards, engine: str | None = None) -> dict[Recor
     shards : SiteShards
         Their files.
     engine : str, optional
-        Identity of the engine whose sites count. If not given, that of the last row: rows of
-        older revisions stay in the files, and no record mixes them.
+        Identity of the engine whose sites count. If not given, that of the highest revision, and
+        of several the one of the most sites: rows of older revisions stay in the files, and no
+        record mixes them.
     """
     rows = list(shards.rows())
     if not rows:
         return {}
-    wanted = engine or rows[-1]["engine"]
+    wanted = engine or newest(row["engine"] for row in rows)
     found: dict[RecordKey, dict[int, Row]] = defaultdict(dict)
     for row in rows:
         if row["engine"] == wanted:
             found[row["material_id"], row["element"]][row["site_index"]] = row
     return {key: list(sites.values()) for key, sites in found.items()}
+
+
+def newest(identities: Iterable[str]) -> str:
+    """
+    Return the identity of the highest revision, of several the most frequent.
+
+    Examples
+    --------
+    >>> newest(["feff8l/2/library/a", "feff8l/10/library/a", "feff8l/2/library/a"])
+    'feff8l/10/library/a'
+    """
+    counts = Counter(identities)
+    return max(counts, key=lambda each: (_revision_of(each), counts[each], each))
+
+
+def _revision_of(identity: str) -> int:
+    parts = identity.split("/")
+    return int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else 0
 
 
 def record_rows(
@@ -85,33 +108,76 @@ def record_rows(
             on_problem(material_id, element, error)
 
 
+def sams_of(
+    structure: Structure,
+    material_id: str,
+    element: str,
+    rows: Sequence[Row],
+    sams_settings: SamsSettings | None = None,
+) -> list[SamsRecord]:
+    """Return the records of a crystal's element from its rows of sites, as workflows make them."""
+    content = structure_dict(structure)
+    documents = {row["site_index"]: document_of(row, content) for row in rows}
+    sites = [documents.get(orbit.representative) for orbit in site_orbits(structure, element)]
+    return sams_records(
+        structure, element, material_id, sites, XesSettings(), sams_settings or SamsSettings()
+    )
+
+
 def _rows(
     structure: Structure, material_id: str, element: str, rows: list[Row], sams: SamsSettings
 ) -> Iterator[Row]:
-    content = structure_dict(structure)
-    documents = {row["site_index"]: document_of(row, content) for row in rows}
+    names = names_of_record(structure)
     orbits = site_orbits(structure, element)
-    sites = [documents.get(orbit.representative) for orbit in orbits]
-    for record in sams_records(structure, element, material_id, sites, XesSettings(), sams):
+    for record in sams_of(structure, material_id, element, rows, sams):
+        engine = record.provenance.engine
+        kind = names_of_kind(structure, record.features.n_sg)
         yield {
             "record_id": record.record_id,
             "material_id": material_id,
             "element": element,
             "part": rows[0]["part"],
             "rank": rows[0]["rank"],
-            **names_of_kind(structure, record.features.n_sg),
-            "n_atoms": len(structure),
-            "engine": rows[0]["engine"],
+            **kind,
+            **names,
+            "fold_formula": fold_of(str(kind["formula"])),
+            "fold_prototype": fold_of(str(kind["prototype"])),
             "fms_atoms": record.fms_atoms,
+            "state": record.state,
             "reason": _reason(record),
-            "settings_hash": record.provenance.settings_hash,
             "n_sites": sum(orbit.multiplicity for orbit in orbits),
             "n_orbits": len(orbits),
             **record.features.numbers(),
-            "window_start_ev": record.window_ev[0],
             **{name: getattr(record, name) for name in TARGETS},
+            "window_start_ev": record.window_ev[0],
+            "frame_freedom": record.frame_freedom,
+            "engine": record.engine,
+            "engine_sha256": "" if engine is None else engine.sha256,
+            "engine_identity": rows[0]["engine"],
+            "settings_hash": record.provenance.settings_hash,
             "cpu_s": _cpu_s(record),
         }
+
+
+def names_of_record(structure: Structure) -> Row:
+    """Return what a table says of a crystal beside its kind."""
+    return {
+        "chemical_class": chemical_class(structure.composition),
+        "n_atoms": len(structure),
+        "structure_hash": structure_hash(structure),
+    }
+
+
+def fold_of(name: str) -> int:
+    """
+    Return in which of five folds a formula or a prototype is, whatever others there are.
+
+    Examples
+    --------
+    >>> [fold_of(name) for name in ("TiO2", "NiO", "FeS2")]
+    [0, 1, 3]
+    """
+    return int(hashlib.sha256(name.encode()).hexdigest(), 16) % N_FOLDS
 
 
 def _reason(record: SamsRecord) -> str | None:
@@ -123,12 +189,13 @@ def _cpu_s(record: SamsRecord) -> float:
 
 
 _TEXT = (
-    *("record_id", "material_id", "element", "part", "formula", "prototype", "engine", "reason"),
-    *("settings_hash", "oxidation_method"),
+    *("record_id", "material_id", "element", "part", "formula", "prototype", "chemical_class"),
+    *("structure_hash", "state", "reason", "oxidation_method", "frame_freedom", "engine"),
+    *("engine_sha256", "engine_identity", "settings_hash"),
 )
 _WHOLE = (
     *("rank", "space_group_number", "n_atoms", "fms_atoms", "n_sites", "n_orbits"),
-    "n_without_electronegativity",
+    *("fold_formula", "fold_prototype", "n_without_electronegativity"),
 )
 
 

@@ -324,6 +324,12 @@ def fit(data: LearningData, parameters: Mapping[str, Any], *, seed: int, workers
     return Forest.of(forest)
 
 
+def once(parameters: Mapping[str, Any]) -> Parameters:
+    """Return the hyper-parameters of a single boosted model in the place of a mean of several."""
+    single = {"n_seeds": 1} if "n_seeds" in parameters else {}
+    return {**parameters, **single}
+
+
 def fit_errors(data: LearningData, errors: FloatArray, *, seed: int, workers: int) -> Forest:
     """
     Train a forest on the size of errors: where a boosted model errs more.

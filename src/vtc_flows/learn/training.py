@@ -25,6 +25,7 @@ from vtc_flows.learn.forest import (
     draws,
     fit,
     fit_errors,
+    once,
     predicted,
 )
 from vtc_flows.learn.matrix import LearningData, learning_data
@@ -253,7 +254,7 @@ def _search(work: _Work, cache: Path | None) -> tuple[Parameters, SearchDoc]:
 
 def _fold_r2(work: _Work, parameters: Parameters, held_out: NDArray[np.bool_]) -> float:
     known, asked = work.train.take(~held_out), work.train.take(held_out)
-    forest = fit(known, parameters, seed=work.settings.seed, workers=work.workers)
+    forest = fit(known, once(parameters), seed=work.settings.seed, workers=work.workers)
     r2 = evaluation.part_scores(asked.target, predicted(forest, asked)).r2
     return 0.0 if r2 is None else r2  # a fold of one row, or of equal ones, decides nothing
 
@@ -347,7 +348,8 @@ def _further_measures(work: _Work, best: Parameters) -> dict[str, Any]:
     """Return what takes further forests: balanced set, importances, fewer rows, fewer elements."""
     train, test, settings = work.train, work.test, work.settings
     whole = evaluation.join(train, test)
-    learner = evaluation.forest_learner(best, seed=settings.seed, workers=work.workers)
+    one = once(best)  # what is compared with each other needs no mean over seeds
+    learner = evaluation.forest_learner(one, seed=settings.seed, workers=work.workers)
     n_steps = 4 + len(set(whole.elements.tolist()))
     n_done = 0
 
@@ -369,7 +371,7 @@ def _further_measures(work: _Work, best: Parameters) -> dict[str, Any]:
     found["importances"] = evaluation.importances(
         train,
         test,
-        best,
+        one,
         repeats=settings.n_repeats,
         seed=settings.seed,
         workers=work.workers,
