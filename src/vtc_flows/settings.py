@@ -63,6 +63,10 @@ class VtcSettings(BaseSettings):
         default_factory=lambda: platformdirs.user_data_path(_APPLICATION),
         description="Folder for what is installed for this user, as `vtc engine install` does.",
     )
+    dataset_directory: Path | None = Field(
+        default=None,
+        description="Folder of the data set; ./data or what `vtc data fetch` got if not given.",
+    )
     mp_api_key: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("VTC_MP_API_KEY", "MP_API_KEY"),
@@ -95,7 +99,10 @@ class VtcSettings(BaseSettings):
     )
     keep_scratch: bool = Field(default=False, description="Keep run folders.")
 
-    @field_validator("feff8l_directory", "feff10_directory", "data_directory", "scratch_directory")
+    @field_validator(
+        *("feff8l_directory", "feff10_directory", "data_directory", "scratch_directory"),
+        "dataset_directory",
+    )
     @classmethod
     def _expand_user(cls, path: Path | None) -> Path | None:
         return path.expanduser() if path is not None else None

@@ -21,7 +21,7 @@ from vtc_flows.crystal.sites import site_orbits
 from vtc_flows.dataset import shards as shards_module
 from vtc_flows.dataset.quantized import LARGEST_ERROR
 from vtc_flows.dataset.rows import document_of, row_of, tensor_of
-from vtc_flows.dataset.shards import SiteShards, key_of
+from vtc_flows.dataset.shards import SiteShards, key_of, site_files, site_rows
 from vtc_flows.schemas import SiteXesDoc, XesSettings
 from vtc_flows.workflow.analysis import structure_dict
 from vtc_flows.workflow.jobs import SiteXesMaker
@@ -63,7 +63,7 @@ def run(*arguments):
 
 
 def rows(folder):
-    return list(SiteShards(folder).rows())
+    return list(site_rows(folder))
 
 
 def test_every_site_becomes_a_row(two, tmp_path):
@@ -112,7 +112,7 @@ def test_nothing_is_computed_twice(two, tmp_path, monkeypatch):
     for most in ("1", "2", "9"):
         assert run(*two, "--out", str(tmp_path / "data"), "--most", most).exit_code == 0
     assert len(log.read_text().splitlines()) == 4
-    files = SiteShards(tmp_path / "data").files()
+    files = site_files(tmp_path / "data")
     assert [pq.read_metadata(path).num_rows for path in files] == [1, 2, 1]
     assert "no site was left" in run(*two, "--out", str(tmp_path / "data")).output
 
@@ -124,7 +124,7 @@ def test_a_newer_engine_computes_anew(two, tmp_path, monkeypatch):
     monkeypatch.setattr(analytic_engine, "REVISION", 2)
     run(*two, "--out", str(tmp_path / "data"))
     shards = SiteShards(tmp_path / "data")
-    assert len(list(shards.rows())) == 8
+    assert len(list(site_rows(shards.folder))) == 8
     assert len(shards.known("analytic/1")) == len(shards.known("analytic/2")) == 4
 
 
@@ -132,7 +132,7 @@ def test_shares_do_the_whole_together(two, tmp_path):
     for share in ("1/2", "2/2"):
         assert run(*two, "--out", str(tmp_path / "data"), "--shard", share).exit_code == 0
     assert len({key_of(row) for row in rows(tmp_path / "data")}) == 4
-    names = {path.name for path in SiteShards(tmp_path / "data").files()}
+    names = {path.name for path in site_files(tmp_path / "data")}
     assert names == {"sites-1of2-00001.parquet", "sites-2of2-00001.parquet"}
 
 
@@ -185,7 +185,7 @@ def test_what_was_finished_outlives_the_process(tmp_path, how):
     assert done.exit_code == 0
     after = SiteShards(data)
     assert len(after.known("analytic/1")) == len(kept) + 4
-    assert len(list(after.rows())) == len(kept) + 4
+    assert len(list(site_rows(after.folder))) == len(kept) + 4
     assert calculated - len(kept) <= 4  # those that were under way
 
 
@@ -204,5 +204,5 @@ def test_a_line_that_was_cut_off_is_left_out(two, tmp_path):
 def test_files_are_closed_at_their_size(two, tmp_path, monkeypatch):
     monkeypatch.setattr(shards_module, "ROWS_PER_FILE", 2)
     run(*two, "--out", str(tmp_path / "data"))
-    sizes = [pq.read_metadata(path).num_rows for path in SiteShards(tmp_path / "data").files()]
+    sizes = [pq.read_metadata(path).num_rows for path in site_files(tmp_path / "data")]
     assert sizes == [2, 2]

@@ -42,7 +42,7 @@ def put(folder, structure, found, engine="analytic/1"):
     for orbit, document in zip(site_orbits(structure, "Fe"), found, strict=False):
         shards.add(row_of(document, orbit, part="train", rank=7, engine=engine))
     shards.close()
-    return shards
+    return folder
 
 
 def lines(structure, name="a"):
@@ -57,8 +57,8 @@ def test_records_are_those_of_the_documents(tmp_path):
     structure = crystal()
     found = documents(structure)
     expected = sams_records(structure, "Fe", "a", found, SETTINGS, SamsSettings())
-    shards = put(tmp_path, structure, found)
-    made = list(record_rows(sites_by_record(shards), lines(structure), raised))
+    folder = put(tmp_path, structure, found)
+    made = list(record_rows(sites_by_record(folder), lines(structure), raised))
     assert [row["fms_atoms"] for row in made] == [30, 80]
     for row, record in zip(made, expected, strict=True):
         assert row["record_id"] == record.record_id
@@ -67,7 +67,7 @@ def test_records_are_those_of_the_documents(tmp_path):
         for name in ("sams", "sams_site", "sams_max", "sams_crystal", "sams_crystal_max"):
             # the tensors were rounded
             assert row[name] == pytest.approx(getattr(record, name), abs=20 * LARGEST_ERROR)
-        for name, value in record.features.model_dump().items():
+        for name, value in record.features.numbers().items():
             assert row[name] == value
         assert row["cpu_s"] == pytest.approx(
             sum(site.timings["total"] for site in record.sites), rel=1e-6
@@ -89,8 +89,8 @@ def test_records_are_those_of_the_documents(tmp_path):
 
 def test_a_record_with_a_site_missing_has_no_sams_but_a_reason(tmp_path):
     structure = crystal()
-    shards = put(tmp_path, structure, documents(structure)[:1])
-    for row in record_rows(sites_by_record(shards), lines(structure), raised):
+    folder = put(tmp_path, structure, documents(structure)[:1])
+    for row in record_rows(sites_by_record(folder), lines(structure), raised):
         assert row["reason"] == "job_failed"
         assert row["sams"] is row["anisotropy"] is row["anisotropy_max_2ev"] is None
         assert row["in8"] > 0
@@ -100,11 +100,11 @@ def test_rows_of_another_engine_stay_out(tmp_path):
     structure = crystal()
     found = documents(structure)
     put(tmp_path, structure, found, engine="analytic/0")
-    shards = put(tmp_path, structure, found[:1], engine="analytic/1")
-    newest, old = sites_by_record(shards), sites_by_record(shards, "analytic/0")
+    folder = put(tmp_path, structure, found[:1], engine="analytic/1")
+    newest, old = sites_by_record(folder), sites_by_record(folder, "analytic/0")
     assert [len(rows) for rows in newest.values()] == [1]
     assert [len(rows) for rows in old.values()] == [2]
-    assert sites_by_record(SiteShards(tmp_path / "empty")) == {}
+    assert sites_by_record(tmp_path / "empty") == {}
 
 
 def test_one_bad_record_does_not_stop_the_others(tmp_path):
@@ -121,17 +121,22 @@ def test_the_table_has_its_types_and_the_command_says_what_there_is(tmp_path, vt
     structure = crystal()
     put(tmp_path / "sites", structure, documents(structure)[:1])
     (tmp_path / "structures.jsonl").write_text(lines(structure)["a"] + "\n")
-    out = tmp_path / "records.parquet"
-    done = vtc("data", "table", tmp_path / "sites", tmp_path / "structures.jsonl", "--out", out)
+    structures = tmp_path / "structures.jsonl"
+    done = vtc("data", "pack", tmp_path, structures)
     assert done.exit_code == 0, done.output
-    table = pq.read_table(out)
+    table = pq.read_table(tmp_path / "records.parquet")
     assert table.num_rows == 2
     assert table.schema.field("sams").type == "double"  # although all of it is missing
     assert table.column("reason").to_pylist() == ["job_failed"] * 2
     told = vtc("data", "info", tmp_path / "sites")
     assert "1 sites in 1 files" in told.output
     assert "analytic/1: 1 records, 1 sites" in told.output
+    assert "analytic/1: 1 records, 1 sites" in vtc("data", "info", tmp_path).output
+    assert vtc("data", "verify", tmp_path).exit_code == 0
+    (tmp_path / "records.parquet").write_bytes(b"")
+    wrong = vtc("data", "verify", tmp_path)
+    assert (wrong.exit_code, "its digest differs" in wrong.output) == (1, True)
     (tmp_path / "none.jsonl").write_text("")
-    lost = vtc("data", "table", tmp_path / "sites", tmp_path / "none.jsonl", "--out", out)
+    lost = vtc("data", "pack", tmp_path, tmp_path / "none.jsonl")
     assert lost.exit_code == 2
     assert "there is no structure a" in lost.output

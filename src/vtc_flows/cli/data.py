@@ -1,4 +1,4 @@
-"""`vtc data`: what a data set holds, and the table of its records."""
+"""`vtc data`: what a data set holds; to make one of sites, check it, get it."""
 
 from __future__ import annotations
 
@@ -6,33 +6,51 @@ from collections import Counter
 from pathlib import Path
 
 import click
+import pyarrow.compute as pc
 
+from vtc_flows.cli import options
 from vtc_flows.cli.display import counting, say
-from vtc_flows.cli.lazy import BAD_INPUT
+from vtc_flows.cli.lazy import BAD_INPUT, FAILED
 from vtc_flows.dataset.campaign import read_structures
-from vtc_flows.dataset.records import record_rows, record_table, sites_by_record
-from vtc_flows.dataset.shards import SiteShards, write_parquet
+from vtc_flows.dataset.fetching import fetch_dataset
+from vtc_flows.dataset.layout import Layout, fetched_place
+from vtc_flows.dataset.loading import Dataset, load_dataset
+from vtc_flows.dataset.packing import pack as pack_dataset
+from vtc_flows.dataset.packing import verify as verify_dataset
+from vtc_flows.dataset.shards import site_files, site_rows
+from vtc_flows.settings import load_settings
 
 _COLUMNS = ["material_id", "element", "part", "reason", "engine", "cpu_s"]
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.group("data")
 def data() -> None:
-    """Look into a data set of `vtc campaign`, and make the table of its records."""
+    """Look into a data set, make one of the sites of `vtc campaign`, check it, get it."""
 
 
 @data.command("info")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-def info(folder: Path) -> None:
+@click.argument("folder", required=False, type=_FOLDER)
+def info(folder: Path | None) -> None:
     """
-    Say what the files of FOLDER hold: sites by engine and part, failures by reason.
+    Say what a data set holds: sites by engine and part, failures by reason, complete records.
 
-    Sites in the journal of a campaign that is running are not counted.
+    FOLDER is that of a data set, or of the files of sites alone. Sites in the journal of a campaign
+    that is running are not counted.
     """
-    shards = SiteShards(folder, "read")
-    rows = list(shards.rows(columns=_COLUMNS))
-    n_bytes = sum(path.stat().st_size for path in shards.files())
-    click.echo(f"{len(rows)} sites in {len(shards.files())} files, {n_bytes / 1e6:.1f} MB")
+    if folder is not None and site_files(folder):
+        _say_sites(folder)
+        return
+    found = load_dataset(folder)
+    _say_sites(found.layout.sites)
+    _say_records(found)
+
+
+def _say_sites(folder: Path) -> None:
+    files = site_files(folder)
+    rows = list(site_rows(folder, _COLUMNS))
+    n_bytes = sum(path.stat().st_size for path in files)
+    click.echo(f"{len(rows)} sites in {len(files)} files, {n_bytes / 1e6:.1f} MB")
     for engine in sorted({row["engine"] for row in rows}):
         own = [row for row in rows if row["engine"] == engine]
         hours = sum(row["cpu_s"] or 0.0 for row in own) / 3600
@@ -44,42 +62,72 @@ def info(folder: Path) -> None:
             click.echo(f"  failed, {reason}: {count} sites")
 
 
-@data.command("table")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.argument("structures", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--engine", metavar="IDENTITY", help="Of the sites that count; the newest.")
-@click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default="records.parquet",
-    show_default=True,
-    help="File to write.",
-)
-def table(folder: Path, structures: Path, engine: str | None, out: Path) -> None:
-    """
-    Make the table of records from the sites in FOLDER and their STRUCTURES.
+def _say_records(found: Dataset) -> None:
+    table = found.records(fms_atoms=None)
+    for size in sorted(set(table["fms_atoms"].to_pylist())):
+        parts = Counter(table.filter(pc.field("fms_atoms") == size)["part"].to_pylist())
+        said = ", ".join(f"{count} {part}" for part, count in parts.most_common())
+        click.echo(f"complete records with {size} neighbors: {said}")
 
-    One row for each element of a crystal and size of its clusters: SAMS of all kinds, the
-    frame-free anisotropy and the features. A record that lacks a site has no SAMS, and the reason.
+
+@data.command("pack")
+@click.argument("folder", type=_FOLDER)
+@click.argument("structures", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@options.workers_that("Processes that make records.")
+def pack(folder: Path, structures: Path, workers: int) -> None:
+    """
+    Make FOLDER a data set: its table of records, its crystals and its card.
+
+    The sites are in FOLDER/sites, where `vtc campaign --out` put them; STRUCTURES holds their
+    crystals (JSON lines, perhaps gzipped). A record that lacks a site has no SAMS, and the reason.
 
     Exit code 2: some records could not be made.
     """
-    sites = sites_by_record(SiteShards(folder, "read"), engine)
-    left_out = 0
-
-    def problem(material_id: str, element: str, error: Exception) -> None:
-        nonlocal left_out
-        left_out += 1
-        say(f"{material_id} {element}: {error}")
-
-    rows, begun = [], set()
     with counting() as tell:
-        for row in record_rows(sites, read_structures(structures), problem):
-            rows.append(row)
-            begun.add((row["material_id"], row["element"]))
-            tell("records", len(begun) + left_out, len(sites))
-    found = record_table(rows)
-    write_parquet(out, found)
-    say(f"{found.num_rows} rows of {len(sites) - left_out} records in {out}")
-    if left_out:
+        packed = pack_dataset(
+            Layout(folder),
+            read_structures(structures),
+            lambda done, total: tell("records", done, total),
+            workers,
+        )
+    for problem in packed.problems:
+        say(problem)
+    say(f"{packed.n_records} records in {Layout(folder).records}")
+    if packed.problems:
         raise click.exceptions.Exit(BAD_INPUT)
+
+
+@data.command("verify")
+@click.argument("folder", required=False, type=_FOLDER)
+def verify(folder: Path | None) -> None:
+    """
+    Compare the files of a data set with the digests in its card, and look at every tensor.
+
+    Exit code 1: something is wrong.
+    """
+    layout = load_dataset(folder).layout
+    wrong = verify_dataset(layout)
+    for one in wrong:
+        say(one)
+    if wrong:
+        raise click.exceptions.Exit(FAILED)
+    click.echo(f"{layout.folder}: {len(layout.files())} files, all as the card says")
+
+
+@data.command("fetch")
+@click.argument("source")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder; in the user's data folder if not given, where other commands find it.",
+)
+def fetch(source: str, out: Path | None) -> None:
+    """
+    Get a data set from SOURCE, a folder or the address of one (https://.../data).
+
+    What is there already is not fetched again; each file is compared with its digest.
+    """
+    target = Layout(out or fetched_place(load_settings()))
+    with counting() as tell:
+        fetched = fetch_dataset(source, target, lambda done, total: tell("files", done, total))
+    say(f"{fetched} files fetched into {target.folder}")

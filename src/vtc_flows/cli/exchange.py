@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import click
 from vtc_flows.cli.display import counted, say
 from vtc_flows.cli.lazy import BAD_INPUT
 from vtc_flows.cli.options import json_query
+from vtc_flows.dataset.loading import load_dataset
 from vtc_flows.errors import InputError
 from vtc_flows.schemas import SamsRecord
 from vtc_flows.settings import load_settings
@@ -45,10 +47,13 @@ def export(file: Path, query: str | None) -> None:
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def restore(files: tuple[Path, ...]) -> None:
     """
-    Put the records of FILES, written by `vtc export`, into the database.
+    Put the records of FILES, written by `vtc export`, into the database; or those of a data set.
+
+    A folder is one of a data set (`vtc data`): its records come with spectra and crystals, and
+    `vtc build`, `vtc screen` and `vtc report` work on them.
 
     A record replaces the one with its id, but no incomplete one a complete one of the same
     crystal, and none of an older revision of the engine a newer one. What was restored before
@@ -61,7 +66,7 @@ def restore(files: tuple[Path, ...]) -> None:
     prepare(database)
     written = left = same = n_refused = 0
     for file in files:
-        for record in counted(read_records(file), None, file.name):
+        for record in counted(_records_of(file), None, file.name):
             if _is_there(database, record):
                 same += 1
                 continue
@@ -80,6 +85,10 @@ def restore(files: tuple[Path, ...]) -> None:
         )
     if n_refused:
         raise click.exceptions.Exit(BAD_INPUT)
+
+
+def _records_of(path: Path) -> Iterator[SamsRecord]:
+    return load_dataset(path).sams_records() if path.is_dir() else read_records(path)
 
 
 def _is_there(database: MongoDatabase, record: SamsRecord) -> bool:

@@ -23,9 +23,11 @@ from vtc_flows.cli.calculation import interruptible
 from vtc_flows.cli.display import console, counting, say
 from vtc_flows.cli.lazy import FAILED
 from vtc_flows.cli.model_tables import print_card, print_cards
+from vtc_flows.dataset.loading import load_dataset
+from vtc_flows.dataset.tables import learning_table
 from vtc_flows.errors import InputError
 from vtc_flows.learn.model import read_model
-from vtc_flows.learn.tables import read_parquet
+from vtc_flows.learn.tables import parquet_bytes, read_parquet
 from vtc_flows.learn.training import dataset_reference, model_id, train_model
 from vtc_flows.schemas.dataset import FEATURES_OF, TARGETS
 from vtc_flows.schemas.models import ModelCard, TrainSettings
@@ -45,10 +47,22 @@ _FOLDER = "training"
     help="File of `vtc build dataset --out` in place of the database.",
 )
 @click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of a data set (`vtc data`) in place of the database.",
+)
+@click.option(
+    "--neighbors",
+    type=click.Choice(("30", "80")),
+    default="30",
+    show_default=True,
+    help="Size of the clusters, of --data.",
+)
+@click.option(
     "-o",
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the model's file, for --model of other commands; needed with --table.",
+    help="Write the model's file, for --model of other commands; needed with --table and --data.",
 )
 @click.option("--target", type=click.Choice(TARGETS), default="sams", show_default=True)
 @click.option(
@@ -102,10 +116,11 @@ def train(**given: Any) -> None:
     is trained again only if table, settings or code changed. Interrupted, it goes on with the
     search where it stopped. `vtc models show` prints the card.
     """
-    if given["table"] is not None and given["out"] is None:
-        raise InputError("--table without the database: say with -o where the model goes")
-    if given["table"] is not None and given["dataset"] is not None:
-        raise InputError("--table is a file, --dataset one of the database: give one of them")
+    sources = [name for name in ("table", "data", "dataset") if given[name] is not None]
+    if len(sources) > 1:
+        raise InputError(f"--{' and --'.join(sources)}: give one of them")
+    if sources in (["table"], ["data"]) and given["out"] is None:
+        raise InputError(f"--{sources[0]} without the database: say with -o where the model goes")
     low, high = given["trees"]
     if low >= high:
         raise InputError(f"--trees {low} {high} is empty: give LOW below HIGH")
@@ -121,7 +136,12 @@ def train(**given: Any) -> None:
     started = time.monotonic()
     with interruptible(lambda: "the draws that were tried are kept"):
         if given["table"] is not None:
-            card, content = _from_file(given["table"], settings, given["workers"])
+            card, content = _from_file(given["table"].read_bytes(), settings, given["workers"])
+        elif given["data"] is not None:
+            table = learning_table(
+                load_dataset(given["data"]).all_records(), int(given["neighbors"])
+            )
+            card, content = _from_file(parquet_bytes(table), settings, given["workers"])
         else:
             card, content = _from_database(settings, given)
     if given["out"] is not None:
@@ -196,8 +216,7 @@ def export(name: str | None, out: Path) -> None:
     say(f"{card.model_id} in {out}, {len(content) / 1024:.0f} KiB")
 
 
-def _from_file(path: Path, settings: TrainSettings, workers: int) -> tuple[ModelCard, bytes]:
-    content = path.read_bytes()
+def _from_file(content: bytes, settings: TrainSettings, workers: int) -> tuple[ModelCard, bytes]:
     table, card = read_parquet(content)
     dataset = dataset_reference(card, content)
     cache = _cache_folder() / f"search-{dataset.sha256[:16]}.jsonl"

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import pyarrow as pa
 from pymatgen.core.structure import Structure
@@ -13,7 +14,7 @@ from pymatgen.core.structure import Structure
 from vtc_flows.crystal.prototypes import chemical_class, names_of_kind
 from vtc_flows.crystal.sites import site_orbits
 from vtc_flows.dataset.rows import document_of
-from vtc_flows.dataset.shards import Row, SiteShards
+from vtc_flows.dataset.shards import Row, site_rows
 from vtc_flows.errors import InputError, VtcFlowsError
 from vtc_flows.schemas import SamsRecord, SamsSettings, XesSettings
 from vtc_flows.schemas.dataset import TARGETS
@@ -28,20 +29,20 @@ N_FOLDS = 5
 OnProblem = Callable[[str, str, Exception], None]
 
 
-def sites_by_record(shards: SiteShards, engine: str | None = None) -> dict[RecordKey, list[Row]]:
+def sites_by_record(folder: Path, engine: str | None = None) -> dict[RecordKey, list[Row]]:
     """
     Return the finished sites of every record, in the order in which records were begun.
 
     Parameters
     ----------
-    shards : SiteShards
-        Their files.
+    folder : Path
+        Of the sites' files.
     engine : str, optional
         Identity of the engine whose sites count. If not given, that of the highest revision, and
         of several the one of the most sites: rows of older revisions stay in the files, and no
         record mixes them.
     """
-    rows = list(shards.rows())
+    rows = list(site_rows(folder))
     if not rows:
         return {}
     wanted = engine or newest(row["engine"] for row in rows)

@@ -71,6 +71,17 @@ def key_of(row: Row) -> Key:
     return row["material_id"], row["element"], row["site_index"]
 
 
+def site_files(folder: Path) -> list[Path]:
+    """Return the Parquet files of a folder, oldest first within each share."""
+    return sorted(folder.glob("sites-*.parquet"))
+
+
+def site_rows(folder: Path, columns: list[str] | None = None) -> Iterator[Row]:
+    """Yield the rows of all files of a folder, file by file."""
+    for path in site_files(folder):
+        yield from pq.read_table(path, columns=columns).to_pylist()
+
+
 class SiteShards:
     """
     The folder of a campaign, or one worker's share of it.
@@ -96,27 +107,18 @@ class SiteShards:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"{folder} cannot be made: {error.strerror}") from error
-        written = {(key_of(row), row["engine"]) for row in self.rows(columns=_KEYS)}
+        written = {(key_of(row), row["engine"]) for row in site_rows(self.folder, _KEYS)}
         self._open = [
             row
             for row in _journal_rows(self._journal)
             if (key_of(row), row["engine"]) not in written
         ]
 
-    def files(self) -> list[Path]:
-        """Return the Parquet files, oldest first within each share."""
-        return sorted(self.folder.glob("sites-*.parquet"))
-
-    def rows(self, columns: list[str] | None = None) -> Iterator[Row]:
-        """Yield the rows of all files, file by file."""
-        for path in self.files():
-            yield from pq.read_table(path, columns=columns).to_pylist()
-
     def known(self, engine: str) -> dict[Key, Row]:
         """Return the key columns of every site that one engine, by its identity, has finished."""
         return {
             key_of(row): {name: row[name] for name in _KEYS}
-            for row in (*self.rows(columns=_KEYS), *self._open)
+            for row in (*site_rows(self.folder, _KEYS), *self._open)
             if row["engine"] == engine
         }
 
@@ -152,7 +154,11 @@ class SiteShards:
         self._open = []
 
     def _own_files(self) -> list[Path]:
-        return [path for path in self.files() if path.stem.startswith(f"sites-{self._share}-")]
+        return [
+            path
+            for path in site_files(self.folder)
+            if path.stem.startswith(f"sites-{self._share}-")
+        ]
 
 
 _KEYS = ["material_id", "element", "site_index", "state", "reason", "engine", "cpu_s"]
