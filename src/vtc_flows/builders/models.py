@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -265,4 +266,4 @@ def current_model(database: MongoDatabase, name: str | None = None) -> TrainedMo
     """
     card = load_card(database, name)
     model = read_model(model_content(database, card))
-    return TrainedModel(card, model.forest, model.calibration, model.domain)
+    return replace(model, card=card)

@@ -276,6 +276,8 @@ def _anisotropies(record: SamsRecord) -> Table:
         "maximum": record.sams_max,
         "crystal": record.sams_crystal,
         "crystal maximum": record.sams_crystal_max,
+        "A": record.anisotropy,
+        "A 2 eV": record.anisotropy_2ev,
     }
     features = record.features
     add_columns(table, *values, "QAMS", "DAMS", "IAMS")

@@ -1,4 +1,4 @@
-"""`vtc predict`: SAMS of crystal structures by a model, without an engine."""
+"""`vtc predict`: the anisotropy of crystal structures by a model, without an engine."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ from vtc_flows.crystal.sites import absorbers
 from vtc_flows.crystal.sources import StructureRecord
 from vtc_flows.errors import InputError, VtcFlowsError
 from vtc_flows.learn.model import TrainedModel, read_model
+from vtc_flows.learn.shipped_models import SHIPPED_TARGETS, shipped_model
+from vtc_flows.schemas.dataset import TARGET_WORDS
 from vtc_flows.schemas.models import ModelCard, PredictionDoc
 from vtc_flows.settings import load_settings
 from vtc_flows.stores.connection import MongoDatabase, open_database
@@ -47,8 +49,13 @@ _MOST_FEATURES = 8
     "--model",
     "model_name",
     metavar="NAME|FILE",
-    help="Name or id of a model in the database, or a file that ends with .skops; the current "
-    "model of the most rows if not given.",
+    help="Name or id of a model in the database, or a file that ends with .skops; the one that "
+    "comes with the package if not given.",
+)
+@click.option(
+    "--target",
+    type=click.Choice(SHIPPED_TARGETS),
+    help=f"Of the package's model; {SHIPPED_TARGETS[0]} if not given.",
 )
 @click.option(
     "--level",
@@ -69,6 +76,7 @@ _MOST_FEATURES = 8
 @options.as_json
 def predict(
     model_name: str | None,
+    target: str | None,
     levels: tuple[float, ...],
     workers: int,
     out: Path | None,
@@ -76,7 +84,7 @@ def predict(
     **given: Any,
 ) -> None:
     """
-    Predict SAMS of crystal structures, with an interval; needs no FEFF.
+    Predict the anisotropy of crystal structures, with an interval; needs no FEFF.
 
     STRUCTURE is a file (CIF, POSCAR, JSON, JSON lines, also .gz), a folder of files, or a
     Materials Project id. Each prediction says whether the crystal is like those that the model was
@@ -88,9 +96,11 @@ def predict(
     chosen = selection(given)
     settings = load_settings()
     database = None
-    if chosen.stored is not None or not _is_file(model_name):
+    if model_name is not None and target is not None:
+        raise InputError("--target is of the package's models: leave --model or --target out")
+    if chosen.stored is not None or not (model_name is None or _is_file(model_name)):
         database = open_database(settings)
-    model = _model(database, model_name)
+    model = _model(database, model_name, target)
     work = _Work(model, chosen, tuple(sorted(set(levels))) or LEVELS, workers)
     key = settings.mp_api_key
     records = select(
@@ -149,8 +159,10 @@ def _is_file(model_name: str | None) -> bool:
     return model_name is not None and (model_name.endswith(".skops") or Path(model_name).is_file())
 
 
-def _model(database: MongoDatabase | None, name: str | None) -> TrainedModel:
-    if name is not None and _is_file(name):
+def _model(database: MongoDatabase | None, name: str | None, target: str | None) -> TrainedModel:
+    if name is None:
+        return shipped_model(target or SHIPPED_TARGETS[0])
+    if _is_file(name):
         return read_model(Path(name))
     from vtc_flows.builders.models import current_model  # maggma takes long; files need none
 
@@ -227,8 +239,9 @@ def _print(found: list[PredictionDoc], model: TrainedModel) -> None:
     print_table(_values(found), target)
     card = model.card
     target.print(
-        f"{card.target} in {card.target_unit}, model {card.model_id} of {card.dataset.n_rows} "
-        f"records ({card.dataset.engine}, {card.dataset.fms_atoms} neighbours)",
+        f"{TARGET_WORDS[card.target]} in {card.target_unit}, "
+        f"model {card.model_id} of {card.dataset.n_rows} records ({card.dataset.engine}, "
+        f"{card.dataset.fms_atoms} neighbours)",
         soft_wrap=True,
     )
     for each in found:

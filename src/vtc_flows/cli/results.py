@@ -46,7 +46,10 @@ COMPARISON_TABLE = "comparison.csv"
 ADVICE = "rename the file, or choose another --out"
 
 _RECORD_KEYS = {"record_id", "material_id", "element"}
-_ANISOTROPIES = ("sams", "sams_site", "sams_max", "sams_crystal", "sams_crystal_max")
+_ANISOTROPIES = (
+    *("sams", "sams_site", "sams_max", "sams_crystal", "sams_crystal_max"),
+    *("anisotropy", "anisotropy_max", "anisotropy_2ev", "anisotropy_max_2ev"),
+)
 _FEATURES = ("qams", "dams", "iams", "density", "n_sg", "n_3d", "en_mean", "en_std")
 _SECONDS = ("scf", "phases", "fms", "total")
 _COLUMNS = (

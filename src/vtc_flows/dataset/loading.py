@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -166,11 +166,18 @@ class Dataset:
             raise InputError(f"the data set holds no crystal {material_id}")
         return Structure.from_dict(json.loads(self._lines[material_id])["structure"])
 
-    def sams_records(self) -> Iterator[SamsRecord]:
-        """Yield the records with spectra and provenance, as the database holds them."""
+    def sams_records(self, materials: Collection[str] | None = None) -> Iterator[SamsRecord]:
+        """
+        Yield records with spectra and provenance, as the database holds them.
+
+        Parameters
+        ----------
+        materials : collection of str, optional
+            Crystals whose records are wanted; all if not given.
+        """
         found = sites_by_record(self.layout.sites, self.engine)
         for (material_id, element), rows in found.items():
-            if material_id in self._lines:
+            if material_id in self._lines and (materials is None or material_id in materials):
                 structure = self.structure(material_id)
                 yield from sams_of(structure, material_id, element, rows)
 

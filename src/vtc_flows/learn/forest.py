@@ -34,7 +34,7 @@ PAPER_BEST: Parameters = {
 }
 
 #: Boosted models, each with other random features, whose mean is taken.
-N_SEEDS = 5
+N_SEEDS = 3
 
 #: Errors are noisy: few small trees.
 _ERRORS = {
@@ -202,9 +202,9 @@ class Forest:
             left=np.where(is_leaf, -1, nodes["left"].astype(np.int64)),
             right=np.where(is_leaf, -1, nodes["right"].astype(np.int64)),
             feature=np.where(is_leaf, -1, nodes["feature_idx"].astype(np.int64)),
-            threshold=np.where(is_leaf, 0.0, nodes["num_threshold"].astype(np.float64)),
+            threshold=np.where(is_leaf, 0.0, _below(nodes["num_threshold"])),
             missing_left=np.where(is_leaf, 0, nodes["missing_go_to_left"].astype(np.int64)),
-            value=np.where(is_leaf, value, 0.0),
+            value=np.where(is_leaf, _in_32_bits(value), 0.0),
             impurity=np.zeros(len(nodes)),
         )
 
@@ -359,7 +359,7 @@ def _fit_boosted(
     own = {name: value for name, value in parameters.items() if name != "n_seeds"}
     models = []
     # trees of a forest compare in 32 bits, boosted ones in 64: so that both go the same way
-    rows = features.astype(np.float32).astype(np.float64)
+    rows = _in_32_bits(features)
     with threadpool_limits(workers):
         for number in range(int(parameters["n_seeds"])):
             model = HistGradientBoostingRegressor(
@@ -367,6 +367,18 @@ def _fit_boosted(
             )
             models.append(model.fit(rows, target))
     return Forest.of_boosted(models)
+
+
+def _in_32_bits(values: FloatArray) -> FloatArray:
+    """Return values without the digits that 32 bits do not hold: files are half as large."""
+    return values.astype(np.float32).astype(np.float64)
+
+
+def _below(thresholds: FloatArray) -> FloatArray:
+    """Return the largest numbers of 32 bits up to the thresholds: the same rows are up to them."""
+    near = _in_32_bits(thresholds)
+    lower = np.nextafter(near.astype(np.float32), np.float32(-np.inf)).astype(np.float64)
+    return np.where(near > thresholds, lower, near)
 
 
 @cache

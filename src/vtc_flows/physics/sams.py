@@ -22,6 +22,7 @@ import numpy as np
 from vtc_flows.errors import InputError
 from vtc_flows.physics.orientation import maximise, mean_values
 from vtc_flows.physics.rotations import FIRST, SCALE, SECOND, pair_vectors, representation
+from vtc_flows.physics.tensors import to_matrix
 from vtc_flows.physics.validation import finite_array, orthonormal
 from vtc_flows.physics.windows import (
     DEFAULT_WINDOW_EV,
@@ -211,6 +212,57 @@ def sams(of: Gram, frame: ArrayLike) -> float:
     if lengths.ndim > 1:
         raise InputError(f"SAMS is for one frame, these are {lengths.shape[:-1]}; use `sam`")
     return float(lengths.sum())
+
+
+def sam_of_grid_sums(
+    energy_ev: ArrayLike,
+    tensor: ArrayLike,
+    frame: ArrayLike,
+    window_ev: tuple[float, float],
+) -> FloatArray:
+    """
+    Return the spectral anisotropy matrix in the convention of the anisotropy paper's own group.
+
+    SAM_ij = sqrt(sum_k (I_i(E_k) - I_j(E_k))^2) / sum_k mu_iso(E_k) over the points of the grid:
+    no energy step, so that it depends on the grid. On an even grid of step h it is the SAM of `sam`
+    times sqrt(h), but for the ends of the window. For comparison with labels of that kind only.
+
+    Parameters
+    ----------
+    energy_ev : array_like of shape (n,)
+        On the scale of the window.
+    tensor : array_like of shape (n, 6)
+        Packed as (xx, yy, zz, yz, xz, xy).
+    frame : array_like of shape (3, 3)
+        Orthonormal axes as columns.
+    window_ev : (low, high)
+        Points from low to high count.
+
+    Returns
+    -------
+    ndarray of shape (3, 3)
+
+    Raises
+    ------
+    InputError
+        If no point lies in the window.
+
+    Examples
+    --------
+    >>> along_z = [[0, 0, 3.0, 0, 0, 0]] * 4
+    >>> float(sam_of_grid_sums([0.0, 1.0, 2.0, 3.0], along_z, np.eye(3), (0, 3))[0, 2])
+    1.5
+    """
+    energy = finite_array(energy_ev, "energies", (None,), leading=False)
+    inside = (energy >= window_ev[0]) & (energy <= window_ev[1])
+    if not inside.any():
+        raise InputError(f"no point of the grid lies in the window {window_ev}")
+    axes = finite_array(frame, "frame", (3, 3), leading=False)
+    matrices = to_matrix(tensor)[inside]
+    polarized = np.einsum("ia,nij,ja->na", axes, matrices, axes)
+    differences = polarized[:, :, None] - polarized[:, None, :]
+    total = polarized.mean(axis=1).sum()
+    return np.asarray(np.sqrt((differences**2).sum(axis=0)) / total)
 
 
 def mean_sams(grams: Sequence[Gram], frame: ArrayLike) -> float:

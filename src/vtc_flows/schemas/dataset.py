@@ -134,6 +134,21 @@ SAMS_KINDS = ("sams", "sams_site", "sams_max", "sams_crystal", "sams_crystal_max
 ANISOTROPIES = ("anisotropy", "anisotropy_max", "anisotropy_2ev", "anisotropy_max_2ev")
 TARGETS = (*SAMS_KINDS, *ANISOTROPIES)
 
+#: Each target in words.
+TARGET_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "sams": "SAMS in the shared frame",
+        "sams_site": "SAMS, each site in its own frame",
+        "sams_max": "largest SAMS in any frame",
+        "sams_crystal": "SAMS of the crystal's sum",
+        "sams_crystal_max": "largest SAMS of the crystal's sum in any frame",
+        "anisotropy": "frame-free anisotropy A",
+        "anisotropy_max": "frame-free anisotropy A of the site where it is largest",
+        "anisotropy_2ev": "frame-free anisotropy A at 2 eV resolution",
+        "anisotropy_max_2ev": "frame-free anisotropy A at 2 eV of the site where it is largest",
+    }
+)
+
 #: The feature that is zero where symmetry makes a target zero.
 FREEDOM_OF: Mapping[str, str] = MappingProxyType(
     {
