@@ -12,6 +12,7 @@ from vtc_flows.builders.models import ModelBuilder, current_model, list_cards, l
 from vtc_flows.builders.running import build
 from vtc_flows.errors import InputError, StorageError
 from vtc_flows.learn.matrix import feature_matrix
+from vtc_flows.schemas import flat_features
 from vtc_flows.schemas.models import TrainSettings
 from vtc_flows.stores.collections import prepare
 
@@ -100,7 +101,7 @@ def test_a_file_that_the_database_changed_is_refused(datasets):
         for each in trained.records()
         if (each["material_id"], each["fms_atoms"]) == ("mp-4210", 30)
     )
-    rows = feature_matrix([record["features"]])
+    rows = feature_matrix([flat_features(record["features"])], model.card.features)
     before = model.predict(rows, [record["element"]]).value
     assert 0.0 <= before[0] < 1.0
     chunk = datasets["models.chunks"].find_one({})
