@@ -27,7 +27,7 @@ def folder(tmp_path, mongo_server, monkeypatch):
     with pytest.MonkeyPatch.context() as patch:
         model = trained.model(mongo_server.uri, patch)
     trained.write(model, tmp_path / "model.skops")
-    for name in ("tests", "benchmarks"):
+    for name in ("tests", "benchmarks", "examples"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -42,7 +42,7 @@ def test_predicting(folder, vtc, capsys):
     capsys.readouterr()
     (code,) = blocks("predicting.md", "python")
     exec(compile(code, "page", "exec"), {})
-    assert capsys.readouterr().out.startswith("Ni ")
+    assert capsys.readouterr().out.startswith("Zn 0.")
 
 
 def test_screening(folder, vtc, database, mongo_server):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from vtc_flows.learn.tables import read_parquet, to_rows
+from vtc_flows.schemas.dataset import V2_FEATURES
 from vtc_flows.settings import load_settings
 from vtc_flows.stores.local_server import stop_server
 
@@ -21,7 +20,8 @@ QUICK = ("--draws", "1", "--repeats", "1", "--trees", "5", "8")
 def own_database(tmp_path, mongo_server, monkeypatch):
     monkeypatch.setenv("VTC_DATA_DIRECTORY", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    for name in ("tests", "data"):
+        (tmp_path / name).symlink_to(ROOT / name)
     yield
     stop_server(load_settings())
 
@@ -39,15 +39,9 @@ def test_the_page_runs(own_database, vtc, capsys, tmp_path):
     assert (tmp_path / "larger.skops").is_file()
 
 
-@pytest.mark.parametrize("size", [30, 80])
-def test_the_tables_that_come_with_it(size):
-    table, card = read_parquet(ROOT / "tests" / "data" / "tables" / f"feff8l-{size}.parquet")
-    rows = to_rows(table)
-    assert f"What {len(rows)} rows give" in PAGE
-    assert {row.fms_atoms for row in rows} == {size} == {card["fms_atoms"]}
-    assert min(Counter(row.element for row in rows).values()) >= 30
-    groups = {row.split_group: row.split for row in rows}
-    assert all(row.split == groups[row.split_group] for row in rows)
+def test_every_feature_of_v2_is_explained():
+    explained = set(re.findall(r"`(\w+)`", PAGE[PAGE.index("## Features of v2") :]))
+    assert set(V2_FEATURES) <= explained
 
 
 def test_numbers_of_the_page_are_those_of_the_code():
@@ -57,5 +51,5 @@ def test_numbers_of_the_page_are_those_of_the_code():
 
     assert f"At least {FEWEST_TRAIN} training rows" in PAGE
     assert f"less than {FEW_ROWS} training rows" in PAGE
-    for name in search_space():
+    for name in {**search_space(), **search_space(kind="v2")}:
         assert f"`{name}`" in PAGE
