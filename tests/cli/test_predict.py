@@ -43,7 +43,7 @@ def test_people_see_value_interval_domain_and_features(vtc, file, structure_file
     assert lines[0].split() == [*names]
     assert lines[2].split()[:3] == ["ferrocene", "Fe(HC)10", "Fe"]
     assert lines[2].split()[-1] == "outside"
-    assert "sams in eV^-1/2" in done.stdout
+    assert "SAMS in the shared frame in eV^-1/2" in done.stdout
     assert "ferrocene Fe is outside the domain: density 1.564 g/cm^3 is below" in done.stdout
     assert "en_mean" in done.stdout
 
@@ -96,7 +96,7 @@ def test_folders_elements_and_limits(vtc, file, structure_file, tmp_path):
 
 def test_the_database_has_models_and_materials(vtc, database, model, structure_file):
     prepare(database)
-    nothing = vtc("predict", structure_file("NiO"))
+    nothing = vtc("predict", structure_file("NiO"), "--model", "current")
     assert nothing.exit_code == 2
     assert "vtc train" in nothing.stderr
     trained.store(database, model)

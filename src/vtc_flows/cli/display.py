@@ -245,6 +245,10 @@ def print_record(record: SamsRecord, target: Console) -> None:
     target.print(title)
     target.print(Text(_conditions(record)))
     print_table(_anisotropies(record), target)
+    if record.anisotropy is not None and record.anisotropy_2ev is not None:
+        target.print(
+            Text(f"A {record.anisotropy:.4f}, at 2 eV resolution {record.anisotropy_2ev:.4f}")
+        )
     if record.sites:
         target.print()
         print_table(_sites(record), target)
@@ -276,8 +280,6 @@ def _anisotropies(record: SamsRecord) -> Table:
         "maximum": record.sams_max,
         "crystal": record.sams_crystal,
         "crystal maximum": record.sams_crystal_max,
-        "A": record.anisotropy,
-        "A 2 eV": record.anisotropy_2ev,
     }
     features = record.features
     add_columns(table, *values, "QAMS", "DAMS", "IAMS")

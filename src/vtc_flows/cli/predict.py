@@ -255,7 +255,7 @@ def _print(found: list[PredictionDoc], model: TrainedModel) -> None:
 def _values(found: list[PredictionDoc]) -> Table:
     table = plain_table()
     levels = [f"{100 * each.level:g} %" for each in found[0].intervals]
-    names = ("material", "formula", "X", found[0].target.upper(), *levels, "distance", "domain")
+    names = ("material", "formula", "X", _head(found[0].target), *levels, "distance", "domain")
     # words of several parts need a gap: the columns of intervals
     add_columns(table, *names, text=("material", "formula", "X"))
     for each in found:
@@ -266,6 +266,12 @@ def _values(found: list[PredictionDoc]) -> Table:
             *(short(each.distance), "inside" if each.in_domain else "outside"),
         )
     return table
+
+
+def _head(target: str) -> str:
+    """Return a target as the head of a column."""
+    symbol, *rest = target.upper().replace("ANISOTROPY", "A").split("_")
+    return " ".join((symbol, *(part.lower().replace("2ev", "2 eV") for part in rest)))
 
 
 def _telling(card: ModelCard) -> list[str]:

@@ -110,7 +110,11 @@ def read_contents(database: MongoDatabase, wishes: Wishes) -> Contents:
             {"curve_id": dataset.name, "state": "successful"},
             {"_id": 0, "build": 0, "last_updated": 0},
         )
-    train, test = (None, None) if card is None else learning_data(table, card.target)
+    train, test = (
+        (None, None)
+        if card is None
+        else learning_data(table, card.target, card.train_settings.kind)
+    )
     return Contents(
         dataset=dataset,
         rows=rows,

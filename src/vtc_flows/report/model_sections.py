@@ -53,7 +53,7 @@ def _training(contents: Contents) -> Section:
     if contents.model is None:
         return Section("training", title, missing=_NO_MODEL)
     card = contents.model.card
-    space = search_space(card.train_settings.n_trees)
+    space = search_space(card.train_settings.n_trees, card.train_settings.kind)
     rows = tuple(
         (name, _space(space[name]), _setting(value), PAPER_BEST.get(name, ""))
         for name, value in card.hyper_parameters.items()
