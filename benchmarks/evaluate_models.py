@@ -154,7 +154,7 @@ def evaluate(dataset: Dataset, target: str) -> None:
     train_classes = columns(records, train_ids, "chemical_class")
     for name, groups in (("class", train_classes), ("element", train.elements)):
         left = out_of_fold(train, groups, fast)
-        line(f"v2, a {name} left out", part_scores(train.target, left))
+        line(f"v2 without the row's {name}", part_scores(train.target, left))
         by_group(f"without the {name}", groups, train.target, left)
     coverage(records, test, test_ids, target)
 
