@@ -81,6 +81,8 @@ def test_records_are_made_again_for_the_database(layout):
         record = found[row["record_id"]]
         assert record.sams == row["sams"]
         assert record.sites[0].tensor
+    again = {record.record_id: record for record in data.sams_records()}
+    assert again == found  # made again they are the same: nothing is written twice
 
 
 def test_a_data_set_is_found_without_a_name(layout, tmp_path, monkeypatch):

@@ -83,6 +83,7 @@ class DatasetBuilder(DerivedBuilder):
         See `BuildOptions`; the query is for ``sams``.
     """
 
+    revision = 2  # since 2 with the columns of the models v2
     groups_at_a_time = 1
 
     def __init__(

@@ -17,7 +17,7 @@ from vtc_flows.builders.derived import (
     stamp_text,
 )
 from vtc_flows.builders.places import collection_store
-from vtc_flows.crystal.prototypes import prototype
+from vtc_flows.crystal.prototypes import names_of_kind
 from vtc_flows.crystal.sites import absorbers
 from vtc_flows.errors import VtcFlowsError
 from vtc_flows.schemas import FeatureRecord, SamsSettings
@@ -25,8 +25,6 @@ from vtc_flows.schemas.derived import FeatureDoc, FeatureId, unusable_material_i
 from vtc_flows.stores.collections import FEATURES, MATERIALS
 from vtc_flows.workflow.analysis import feature_records
 from vtc_flows.workflow.materials import structure_hash
-
-_N_SPACE_GROUPS = 230
 
 
 class FeatureBuilder(DerivedBuilder):
@@ -47,6 +45,7 @@ class FeatureBuilder(DerivedBuilder):
         See `BuildOptions`; the query is for ``materials``.
     """
 
+    revision = 2  # since 2 with the features without charges and frames
     groups_at_a_time = 200
 
     def __init__(
@@ -134,15 +133,12 @@ class FeatureBuilder(DerivedBuilder):
 
 
 def _document(record: FeatureRecord, structure: Structure, known: str) -> Document:
-    number = round(record.features.n_sg * _N_SPACE_GROUPS)
     name = FeatureId(
         record.material_id, record.element, record.moment_exponent, record.moment_cutoff_angstrom
     )
     return FeatureDoc(
         **record.model_dump(),
         record_id=str(name),
-        formula=structure.composition.reduced_formula,
-        prototype=prototype(structure.composition, number),
-        space_group_number=number,
+        **names_of_kind(structure, record.features.n_sg),
         structure_hash=known,
     ).model_dump(mode="json")

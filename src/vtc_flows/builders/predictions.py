@@ -111,8 +111,8 @@ class PredictionBuilder(DerivedBuilder):
 
         wanted = {"record_id": {"$in": [group.name for group in groups]}}
         found = list(self.features.query(wanted, list(_READ)))
-        names = self._card.features
-        rows = [_row(each) for each in found if not _lacking(each, names)]
+        lacking = {each["record_id"]: _lacking(each, self._card.features) for each in found}
+        rows = [_row(each) for each in found if not lacking[each["record_id"]]]
         predictions = predict_rows(rows, self._model)
         said = {each.record_id: each for each in predictions}
         model_id = self._card.model_id
@@ -121,7 +121,7 @@ class PredictionBuilder(DerivedBuilder):
                 "features": each,
                 "prediction": said.get(each["record_id"]),
                 "model_id": model_id,
-                "lacking": _lacking(each, names),
+                "lacking": lacking[each["record_id"]],
             }
             for each in found
         }

@@ -81,6 +81,7 @@ class SamsBuilder(DerivedBuilder):
         See `BuildOptions`; the query is for ``site_spectra``, as ``{"fms_atoms": 80}``.
     """
 
+    revision = 2  # since 2 with the frame-free anisotropy and more features
     groups_at_a_time = 20
 
     def __init__(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from pymatgen.core.composition import Composition
 
@@ -63,7 +63,15 @@ def prototype(composition: Composition, space_group_number: int) -> str:
     return f"{composition.anonymized_formula}-{space_group_number}"
 
 
-def names_of_kind(structure: Structure, n_sg: float) -> dict[str, str | int]:
+class KindNames(TypedDict):
+    """What tables group records by."""
+
+    formula: str
+    prototype: str
+    space_group_number: int
+
+
+def names_of_kind(structure: Structure, n_sg: float) -> KindNames:
     """
     Return what tables group records by: reduced formula, prototype, space group number.
 

@@ -68,9 +68,6 @@ SURROUNDINGS = {
 #: Their names, in the order in which they stand in documents and tables.
 SURROUNDINGS_NAMES = tuple(SURROUNDINGS)
 
-#: Units of those that have one.
-SURROUNDINGS_UNITS = {"nearest_angstrom": "Angstrom", "shell_angstrom": "Angstrom"}
-
 
 @dataclass(frozen=True, eq=False)
 class _Elements:

@@ -16,7 +16,7 @@ from vtc_flows.crystal.sites import site_orbits
 from vtc_flows.dataset.rows import document_of
 from vtc_flows.dataset.shards import Row, site_rows
 from vtc_flows.errors import InputError, VtcFlowsError
-from vtc_flows.schemas import SamsRecord, SamsSettings, XesSettings
+from vtc_flows.schemas import SamsRecord, SamsSettings, SiteXesDoc, XesSettings
 from vtc_flows.schemas.dataset import TARGETS
 from vtc_flows.workflow.analysis import sams_records, structure_dict
 from vtc_flows.workflow.materials import structure_hash
@@ -116,23 +116,41 @@ def sams_of(
     rows: Sequence[Row],
     sams_settings: SamsSettings | None = None,
 ) -> list[SamsRecord]:
-    """Return the records of a crystal's element from its rows of sites, as workflows make them."""
+    """
+    Return the records of a crystal's element from its rows of sites, as workflows make them.
+
+    They count as made when the last of their sites was: made again they are the same.
+    """
     content = structure_dict(structure)
     documents = {row["site_index"]: document_of(row, content) for row in rows}
     sites = [documents.get(orbit.representative) for orbit in site_orbits(structure, element)]
-    return sams_records(
+    found = sams_records(
         structure, element, material_id, sites, XesSettings(), sams_settings or SamsSettings()
     )
+    made_at = max(
+        (time for document in documents.values() for time in _times(document)), default=None
+    )
+    for record in found:
+        record.provenance.created_at = made_at or record.provenance.created_at
+    return found
+
+
+def _times(document: SiteXesDoc) -> list[str]:
+    """Return when the parts of a site's document were made."""
+    made = [spectrum.provenance for spectrum in document.spectra]
+    failed = [] if document.failure is None else [document.failure.provenance]
+    return [each.created_at for each in (*made, *failed) if each is not None]
 
 
 def _rows(
     structure: Structure, material_id: str, element: str, rows: list[Row], sams: SamsSettings
 ) -> Iterator[Row]:
     names = names_of_record(structure)
-    orbits = site_orbits(structure, element)
     for record in sams_of(structure, material_id, element, rows, sams):
         engine = record.provenance.engine
         kind = names_of_kind(structure, record.features.n_sg)
+        multiplicities = [site.multiplicity for site in record.sites]
+        multiplicities += [failed.multiplicity for failed in record.failures]
         yield {
             "record_id": record.record_id,
             "material_id": material_id,
@@ -141,13 +159,13 @@ def _rows(
             "rank": rows[0]["rank"],
             **kind,
             **names,
-            "fold_formula": fold_of(str(kind["formula"])),
-            "fold_prototype": fold_of(str(kind["prototype"])),
+            "fold_formula": fold_of(kind["formula"]),
+            "fold_prototype": fold_of(kind["prototype"]),
             "fms_atoms": record.fms_atoms,
             "state": record.state,
             "reason": _reason(record),
-            "n_sites": sum(orbit.multiplicity for orbit in orbits),
-            "n_orbits": len(orbits),
+            "n_sites": sum(multiplicities),
+            "n_orbits": len(multiplicities),
             **record.features.numbers(),
             **{name: getattr(record, name) for name in TARGETS},
             "window_start_ev": record.window_ev[0],

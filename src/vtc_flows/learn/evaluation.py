@@ -67,27 +67,36 @@ def part_scores(target: FloatArray, predicted: FloatArray) -> PartScores:
     """
     if not len(target):
         return PartScores(n=0, r2=None, mae=None, rmse=None)
-    varies = len(target) > 1 and float(np.ptp(target)) > 0.0
+    whole = r2(target, predicted)
     mae = float(mean_absolute_error(target, predicted))
     return PartScores(
         n=len(target),
-        r2=float(r2_score(target, predicted)) if varies else None,
+        r2=whole,
         mae=mae,
         rmse=float(np.sqrt(mean_squared_error(target, predicted))),
-        r2_interval=_resampled_r2(target, predicted) if varies else None,
-        mae_over_sd=mae / float(np.std(target)) if varies else None,
+        r2_interval=None if whole is None else _resampled_r2(target, predicted),
+        mae_over_sd=None if whole is None else mae / float(np.std(target)),
     )
+
+
+def r2(target: FloatArray, predicted: FloatArray) -> float | None:
+    """Return R2; None for less than two rows, or where all targets are equal."""
+    varies = len(target) > 1 and float(np.ptp(target)) > 0.0
+    return float(r2_score(target, predicted)) if varies else None
 
 
 def _resampled_r2(target: FloatArray, predicted: FloatArray) -> tuple[float, float] | None:
     """Return limits of R2 over resampled rows; None for too few of them."""
     if len(target) < _FEWEST_RESAMPLED:
         return None
-    chosen = np.random.default_rng(0).integers(0, len(target), (_RESAMPLED, len(target)))
-    true, errors = target[chosen], (target - predicted)[chosen]
-    total = ((true - true.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
-    r2 = 1 - (errors**2).sum(axis=1)[total > 0] / total[total > 0]
-    low, high = np.percentile(r2, [5, 95])
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(_RESAMPLED):  # one by one: all together would be 400 times the rows
+        rows = rng.integers(0, len(target), len(target))
+        total = float(np.var(target[rows]))
+        if total > 0:
+            found.append(1 - float(np.mean((target - predicted)[rows] ** 2)) / total)
+    low, high = np.percentile(found, [5, 95])
     return float(low), float(high)
 
 
@@ -229,13 +238,13 @@ def learning_curve(
             part_scores(test.target, learner(train.take(chosen), test))
             for chosen in _subsets(train, size, seed)
         ]
-        r2 = [one.r2 for one in tries if one.r2 is not None]
+        found = [one.r2 for one in tries if one.r2 is not None]
         mae = [one.mae for one in tries if one.mae is not None]
         points.append(
             LearningPoint(
                 n_train=size,
-                r2=float(np.mean(r2)) if r2 else None,
-                r2_std=float(np.std(r2)) if r2 else None,
+                r2=float(np.mean(found)) if found else None,
+                r2_std=float(np.std(found)) if found else None,
                 mae=float(np.mean(mae)),
                 mae_std=float(np.std(mae)),
             )

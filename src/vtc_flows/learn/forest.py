@@ -18,13 +18,15 @@ from sklearn.tree._tree import Tree
 from threadpoolctl import threadpool_limits
 
 from vtc_flows.errors import InputError
-from vtc_flows.learn.matrix import FloatArray, LearningData
+from vtc_flows.learn.matrix import FloatArray, LearningData, in_32_bits
 from vtc_flows.schemas.dataset import ModelKind
 
 Parameters = dict[str, bool | int | float | str]
 
 #: The best hyper-parameters of the VtC-XES anisotropy paper (its table 2): a baseline.
 PAPER_BEST: Parameters = {
+    "bootstrap": True,
+    "criterion": "squared_error",
     "max_depth": 12,
     "max_features": 0.3,
     "max_samples": 0.6676,
@@ -204,7 +206,7 @@ class Forest:
             feature=np.where(is_leaf, -1, nodes["feature_idx"].astype(np.int64)),
             threshold=np.where(is_leaf, 0.0, _below(nodes["num_threshold"])),
             missing_left=np.where(is_leaf, 0, nodes["missing_go_to_left"].astype(np.int64)),
-            value=np.where(is_leaf, _in_32_bits(value), 0.0),
+            value=np.where(is_leaf, in_32_bits(value), 0.0),
             impurity=np.zeros(len(nodes)),
         )
 
@@ -359,7 +361,7 @@ def _fit_boosted(
     own = {name: value for name, value in parameters.items() if name != "n_seeds"}
     models = []
     # trees of a forest compare in 32 bits, boosted ones in 64: so that both go the same way
-    rows = _in_32_bits(features)
+    rows = in_32_bits(features)
     with threadpool_limits(workers):
         for number in range(int(parameters["n_seeds"])):
             model = HistGradientBoostingRegressor(
@@ -369,14 +371,9 @@ def _fit_boosted(
     return Forest.of_boosted(models)
 
 
-def _in_32_bits(values: FloatArray) -> FloatArray:
-    """Return values without the digits that 32 bits do not hold: files are half as large."""
-    return values.astype(np.float32).astype(np.float64)
-
-
 def _below(thresholds: FloatArray) -> FloatArray:
     """Return the largest numbers of 32 bits up to the thresholds: the same rows are up to them."""
-    near = _in_32_bits(thresholds)
+    near = in_32_bits(thresholds)
     lower = np.nextafter(near.astype(np.float32), np.float32(-np.inf)).astype(np.float64)
     return np.where(near > thresholds, lower, near)
 

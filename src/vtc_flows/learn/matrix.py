@@ -113,6 +113,11 @@ def feature_matrix(
     return matrix
 
 
+def in_32_bits(values: FloatArray) -> FloatArray:
+    """Return values without the digits that 32 bits do not hold: files are half as large."""
+    return values.astype(np.float32).astype(np.float64)
+
+
 def isotropic_rows(features: FloatArray, names: Sequence[str], target: str) -> Mask:
     """
     Return which rows symmetry makes zero.

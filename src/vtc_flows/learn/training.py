@@ -216,10 +216,12 @@ def group_folds(data: LearningData, count: int, seed: int) -> list[NDArray[np.bo
 
 
 def _check_size(train: LearningData, test: LearningData, settings: TrainSettings) -> None:
-    if len(train) < FEWEST_TRAIN or len(test) < FEWEST_TEST:
+    n_learned = len(train.learned())
+    if n_learned < FEWEST_TRAIN or len(test) < FEWEST_TEST:
+        zero = f", {len(train) - n_learned} more are zero by symmetry" * bool(train.isotropic.any())
         raise InputError(
             f"too few rows: a model needs {FEWEST_TRAIN} for training and {FEWEST_TEST} for tests, "
-            f"the table has {len(train)} and {len(test)}: compute more records"
+            f"the table has {n_learned} and {len(test)}{zero}: compute more records"
         )
     n_groups = len(set(train.groups.tolist()))
     if n_groups < settings.n_folds:
@@ -255,7 +257,7 @@ def _search(work: _Work, cache: Path | None) -> tuple[Parameters, SearchDoc]:
 def _fold_r2(work: _Work, parameters: Parameters, held_out: NDArray[np.bool_]) -> float:
     known, asked = work.train.take(~held_out), work.train.take(held_out)
     forest = fit(known, once(parameters), seed=work.settings.seed, workers=work.workers)
-    r2 = evaluation.part_scores(asked.target, predicted(forest, asked)).r2
+    r2 = evaluation.r2(asked.target, predicted(forest, asked))
     return 0.0 if r2 is None else r2  # a fold of one row, or of equal ones, decides nothing
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vtc_flows.schemas.documents import EngineProvenance
+from vtc_flows.schemas.documents import EngineProvenance, StructureNumbers
 from vtc_flows.schemas.xes import SamsSettings, XesSettings
 
 GroupBy = Literal["formula", "prototype", "material", "record"]
@@ -18,12 +18,8 @@ class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-class DatasetRow(_Document):
-    """
-    One record: what it is of, features, targets, where it belongs.
-
-    The order of fields is the order of the table's columns.
-    """
+class _Names(_Document):
+    """What a row is of, and where it belongs."""
 
     record_id: str
     material_id: str
@@ -36,30 +32,11 @@ class DatasetRow(_Document):
     n_orbits: int = Field(description="Of equivalent sites of the element.")
     split: Literal["train", "test"]
     split_group: str = Field(description="Rows of one stay on one side of the split.")
-    qams: float
-    dams: float
-    iams: float
-    density: float
-    n_sg: float
-    n_3d: float
-    en_mean: float | None
-    en_std: float | None
-    in4: float | None = Field(
-        default=None, description="This and the following are None where older records lack them."
-    )
-    in8: float | None = None
-    in12: float | None = None
-    in16: float | None = None
-    ic4: float | None = None
-    ic8: float | None = None
-    ic12: float | None = None
-    ic16: float | None = None
-    atomic_number: float | None = None
-    atomic_fraction: float | None = None
-    n_elements: float | None = None
-    volume_per_atom: float | None = None
-    tensor_freedom: float | None = None
-    crystal_freedom: float | None = None
+
+
+class SurroundingsNumbers(_Document):
+    """Features of the surroundings, which `crystal.surroundings.SURROUNDINGS` explains."""
+
     xn6: float | None = None
     xn12: float | None = None
     xn18: float | None = None
@@ -90,6 +67,11 @@ class DatasetRow(_Document):
     q3: float | None = None
     q4: float | None = None
     q6: float | None = None
+
+
+class _Labels(_Document):
+    """Targets, and what they were made with."""
+
     sams: float
     sams_site: float
     sams_max: float
@@ -109,18 +91,22 @@ class DatasetRow(_Document):
     source: str
 
 
+class DatasetRow(_Labels, SurroundingsNumbers, StructureNumbers, _Names):
+    """
+    One record: what it is of, features, targets, what made them.
+
+    The order of fields, that of the bases from the last to the first, is that of the columns.
+    """
+
+
 #: Columns that models learn from, in their order. "paper": those of the VtC-XES anisotropy paper.
 PAPER_FEATURES = ("qams", "dams", "iams", "density", "n_sg", "n_3d", "en_mean", "en_std")
 #: "v2": without the moments, which need charges and a frame; see `crystal.features` and
 #: `crystal.surroundings`.
 V2_FEATURES = (
-    *("in4", "in8", "in12", "in16", "ic4", "ic8", "ic12", "ic16", "atomic_number"),
-    *("atomic_fraction", "n_elements", "volume_per_atom", "tensor_freedom", "crystal_freedom"),
+    *(name for name in StructureNumbers.model_fields if name not in PAPER_FEATURES),
     *("density", "n_sg", "n_3d", "en_mean", "en_std"),
-    *("xn6", "xn12", "xn18", "xb6", "xb12", "xb18", "ib8", "ib14", "en_in4", "en_in8"),
-    *("en_in12", "z_in4", "z_in8", "z_in12", "metal_xn6", "shell_n", "shell_count"),
-    *("nearest_angstrom", "nearest_x", "shell_angstrom", "shell_en", "shell_en_std", "shell_z"),
-    *("shell_group", "metal_share", "hydrogen_share", "q1", "q3", "q4", "q6"),
+    *SurroundingsNumbers.model_fields,
 )
 
 ModelKind = Literal["paper", "v2"]

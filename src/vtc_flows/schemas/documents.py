@@ -282,8 +282,8 @@ def flat_features(features: Mapping[str, Any]) -> dict[str, Any]:
     return own | (features.get("surroundings") or {})
 
 
-class Features(_Document):
-    """Numbers from the structure alone."""
+class StructureNumbers(_Document):
+    """The features of the paper, then those without charges and frames."""
 
     qams: float
     dams: float
@@ -310,6 +310,11 @@ class Features(_Document):
     volume_per_atom: float | None = None
     tensor_freedom: float | None = None
     crystal_freedom: float | None = None
+
+
+class Features(StructureNumbers):
+    """Numbers from the structure alone."""
+
     surroundings: dict[str, float] | None = Field(
         default=None, description="By the names of `crystal.surroundings.SURROUNDINGS`."
     )

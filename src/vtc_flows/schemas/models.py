@@ -89,9 +89,6 @@ class BalancedDoc(_Document):
     n_per_element: int
     elements: list[str] = Field(description="Elements with enough rows.")
     scores: ElementScores
-    scores_not_zero: PartScores | None = Field(
-        default=None, description="Of the test rows that are not zero by symmetry."
-    )
     by_element: dict[str, ElementScores]
 
 

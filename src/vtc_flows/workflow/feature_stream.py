@@ -19,7 +19,7 @@ from typing import Any
 
 from pymatgen.core.structure import Structure
 
-from vtc_flows.crystal.prototypes import prototype
+from vtc_flows.crystal.prototypes import names_of_kind
 from vtc_flows.crystal.sites import absorbers, as_symbols
 from vtc_flows.crystal.sources import StructureRecord
 from vtc_flows.errors import VtcFlowsError
@@ -34,7 +34,6 @@ OnProblem = Callable[[str, VtcFlowsError], None]
 #: Crystals that a process is given at a time, and such lots that wait for each process.
 _LOT = 8
 _LOTS_WAITING = 3
-_N_SPACE_GROUPS = 230
 
 
 @dataclass(frozen=True)
@@ -117,16 +116,13 @@ def feature_rows(
     exponent, cutoff = settings.moment_exponent, settings.moment_cutoff_angstrom
     rows = []
     for each in documents:
-        number = round(each.features.n_sg * _N_SPACE_GROUPS)
         name = FeatureId(record.material_id, each.element, exponent, cutoff)
         rows.append(
             FeatureRow(
                 record_id=str(name),
                 material_id=record.material_id,
                 element=each.element,
-                formula=structure.composition.reduced_formula,
-                prototype=prototype(structure.composition, number),
-                space_group_number=number,
+                **names_of_kind(structure, each.features.n_sg),
                 features={
                     key: _finite(value)
                     for key, value in each.features.numbers().items()
